@@ -1,0 +1,10 @@
+//! What Sojourn means by its words.
+//!
+//! Pure types and rules: no tokio, no SQL, no HTTP, no sockets and no clock. Whoever calls
+//! passes the time in, so that every rule can be tested by advancing it.
+
+pub mod id;
+pub mod mac;
+pub mod policy;
+pub mod presence;
+pub mod time;

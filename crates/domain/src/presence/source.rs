@@ -1,0 +1,111 @@
+//! What a source of sightings is able to prove.
+
+use std::{fmt, str::FromStr};
+
+/// How a source comes to know of devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceKind {
+    /// Asks every address of a subnet by ARP on a raw socket.
+    Arp,
+    /// Reads the kernel's neighbour table, after nudging the subnet where that is allowed.
+    Neighbors,
+    /// Listens to ARP, DHCP, mDNS and neighbour discovery.
+    Passive,
+    /// Reads a DHCP server's leases.
+    DhcpLeases,
+    /// A file of another tool, read once.
+    Import,
+    /// Reported through the API, by a sensor or a script.
+    Push,
+}
+
+/// What a complete scan without a device says about the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Strength {
+    /// Nothing: the source tells of moments only.
+    Momentary,
+    /// A lease runs, whether or not the device is there.
+    Holding,
+    /// The device was silent; only a long silence counts.
+    Listening,
+    /// It was asked and did not answer.
+    Exhaustive,
+}
+
+impl SourceKind {
+    pub const ALL: &'static [SourceKind] =
+        &[Self::Arp, Self::Neighbors, Self::Passive, Self::DhcpLeases, Self::Import, Self::Push];
+
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Arp => "arp",
+            Self::Neighbors => "neighbors",
+            Self::Passive => "passive",
+            Self::DhcpLeases => "dhcp-leases",
+            Self::Import => "import",
+            Self::Push => "push",
+        }
+    }
+
+    pub const fn strength(self) -> Strength {
+        match self {
+            Self::Arp | Self::Neighbors | Self::Push => Strength::Exhaustive,
+            Self::Passive => Strength::Listening,
+            Self::DhcpLeases => Strength::Holding,
+            Self::Import => Strength::Momentary,
+        }
+    }
+}
+
+impl fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
+/// The text names no kind of source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no source kind is called {0:?}: expected arp, neighbors, passive, dhcp-leases, import or push")]
+pub struct UnknownSourceKind(pub String);
+
+impl FromStr for SourceKind {
+    type Err = UnknownSourceKind;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.key() == text)
+            .ok_or_else(|| UnknownSourceKind(text.to_owned()))
+    }
+}
+
+/// Why a source could not see for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GapReason {
+    /// Its scan ended in an error.
+    Failed,
+    /// It ran but could not see: no carrier, no right, an unreadable file.
+    Blind,
+    /// It, or the server, was not running.
+    NotRunning,
+}
+
+impl GapReason {
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Blind => "blind",
+            Self::NotRunning => "not_running",
+        }
+    }
+}
+
+impl FromStr for GapReason {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Failed, Self::Blind, Self::NotRunning]
+            .into_iter()
+            .find(|reason| reason.key() == text)
+            .ok_or(())
+    }
+}

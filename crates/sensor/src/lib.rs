@@ -1,0 +1,1 @@
+//! Presence sources and the engine that turns what they see into presence sessions.

@@ -1,0 +1,162 @@
+//! Opening the database, its two kinds, and the rules that let one SQL text serve both.
+//!
+//! Portable SQL, as far as this crate needs it: `$1` parameters; ids and JSON as TEXT; times
+//! (microseconds) and truth values (0, 1) as BIGINT; `CAST(SUM(x) AS BIGINT)`; parameters that are
+//! tested for NULL are cast (`CAST($1 AS BIGINT) IS NULL`); `ON CONFLICT … DO UPDATE`; no blobs.
+//!
+//! SQLite has one writer: all changes go through [`Store::write`], a pool of one connection, so
+//! that writers queue in memory instead of meeting "database is locked". Readers never wait.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    AnyPool, Executor as _,
+    any::{AnyPoolOptions, install_default_drivers},
+    migrate::Migrator,
+};
+
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// Connections for readers.
+const READERS: u32 = 8;
+/// Connections for writers on PostgreSQL; SQLite has one.
+const POSTGRES_WRITERS: u32 = 8;
+/// How long a caller waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Which database stands behind a [`Store`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// Everything that Sojourn keeps. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    read: AnyPool,
+    write: AnyPool,
+    database: Database,
+}
+
+/// What can go wrong with the database itself. An absent row is an `Option`, not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot reach the database")]
+    Unavailable(#[source] sqlx::Error),
+    #[error("the database's disk is full")]
+    Full(#[source] sqlx::Error),
+    #[error("a database statement failed")]
+    Statement(#[source] sqlx::Error),
+    #[error("the database's schema could not be brought up to date")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+    #[error("the database address {0:?} is neither sqlite: nor postgres:")]
+    UnknownDatabase(String),
+    #[error("the database holds a value that cannot be read: {0}")]
+    Corrupt(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            // SQLITE_FULL is 13; PostgreSQL's disk_full is 53100.
+            sqlx::Error::Database(cause) if matches!(cause.code().as_deref(), Some("13" | "53100")) => {
+                Self::Full(error)
+            }
+            _ => Self::Statement(error),
+        }
+    }
+}
+
+impl StoreError {
+    /// A unique index or primary key refused the row.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Statement(sqlx::Error::Database(cause)) if cause.is_unique_violation())
+    }
+}
+
+impl Store {
+    /// Opens (and creates, for SQLite) the database behind `url` and brings its schema up to date.
+    ///
+    /// `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST:PORT/NAME`.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        install_default_drivers();
+        let database = match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => Database::Sqlite,
+            Some("postgres" | "postgresql") => Database::Postgres,
+            _ => {
+                return Err(StoreError::UnknownDatabase(
+                    url.split('@').next_back().unwrap_or_default().to_owned(),
+                ));
+            }
+        };
+        let url = match database {
+            Database::Sqlite if !url.contains('?') => format!("{url}?mode=rwc"),
+            _ => url.to_owned(),
+        };
+        let write = Self::pool(database, if database == Database::Sqlite { 1 } else { POSTGRES_WRITERS })
+            .connect(&url)
+            .await?;
+        MIGRATOR.run(&write).await.map_err(StoreError::Migration)?;
+        let read = Self::pool(database, READERS).connect(&url).await?;
+        Ok(Self { read, write, database })
+    }
+
+    /// Opens the SQLite database in a file, which need not exist.
+    pub async fn open_file(path: &Path) -> Result<Self, StoreError> {
+        Self::open(&format!("sqlite:{}", path.display())).await
+    }
+
+    fn pool(database: Database, connections: u32) -> AnyPoolOptions {
+        AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(database == Database::Postgres)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if database == Database::Sqlite {
+                        connection
+                            .execute(
+                                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+                                 PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4000; \
+                                 PRAGMA journal_size_limit = 67108864;",
+                            )
+                            .await?;
+                    }
+                    Ok(())
+                })
+            })
+    }
+
+    pub fn database(&self) -> Database {
+        self.database
+    }
+
+    /// Connections for reading.
+    pub(crate) fn read(&self) -> &AnyPool {
+        &self.read
+    }
+
+    /// Connections for changing; on SQLite the only one.
+    pub(crate) fn write(&self) -> &AnyPool {
+        &self.write
+    }
+
+    /// The database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.read).await?;
+        Ok(())
+    }
+
+    /// Waits for running statements and closes all connections.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}

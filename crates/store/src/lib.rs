@@ -1,0 +1,10 @@
+//! Everything that Sojourn keeps, in SQLite or PostgreSQL.
+//!
+//! The only crate that names sqlx. One set of migrations and one SQL text serve both databases;
+//! what makes that possible stands in [`db`].
+
+pub mod clock;
+pub mod db;
+
+pub use clock::{Entropy, SystemClock};
+pub use db::{Store, StoreError};
