@@ -1,1 +1,14 @@
-//! Real peers for tests and benchmarks: databases, network namespaces, browsers.
+//! Real peers for tests and benchmarks: databases, networks, servers.
+//!
+//! Nothing here knows Sojourn's crates, so that any of them may use it in its tests. What cannot
+//! be had on a machine (PostgreSQL, root for network namespaces) is skipped in plain sight; where
+//! `CI` is set it is a failure, see [`skip`].
+//!
+//! Everything that a test starts ends with it, even when the test process is killed.
+
+#![expect(clippy::expect_used, reason = "a test bed that cannot be built must stop its test")]
+
+pub mod postgres;
+pub mod skip;
+
+pub use postgres::both_databases;
