@@ -160,3 +160,25 @@ impl Store {
         self.write.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_new_file_gets_the_schema_and_opens_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sojourn.db");
+        for _ in 0..2 {
+            let store = Store::open_file(&path).await.unwrap();
+            store.ping().await.unwrap();
+            store.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_scheme_is_refused_without_repeating_a_password() {
+        let error = Store::open("mysql://root:hunter2@localhost/x").await.unwrap_err().to_string();
+        assert!(error.contains("neither sqlite: nor postgres:") && !error.contains("hunter2"), "{error}");
+    }
+}
