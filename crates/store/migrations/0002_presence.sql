@@ -20,7 +20,8 @@ CREATE TABLE devices (
     first_seen_at BIGINT,
     created_at BIGINT NOT NULL,
     -- Sessions of earlier events were deleted by hand: no replay brings them back.
-    sessions_from_seq BIGINT NOT NULL
+    sessions_from_seq BIGINT NOT NULL,
+    sessions_from_at BIGINT NOT NULL
 );
 
 -- When each device was last seen; rewritten every minute for whole networks, so kept narrow.

@@ -4,5 +4,5 @@
 pub mod sighting;
 pub mod source;
 
-pub use sighting::{Evidence, Scan, ScanOutcome, Scope, Sighting};
+pub use sighting::{Evidence, Scan, ScanOutcome, Scope, Sighting, Subnet};
 pub use source::{GapReason, SourceKind, Strength};
