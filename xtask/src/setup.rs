@@ -1,0 +1,111 @@
+//! What the tests need from the machine, and how to get it on Debian.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::Result;
+
+use crate::shell::{self, is_root, program, say};
+
+/// Something the tests need.
+pub(crate) struct Need {
+    pub(crate) name: &'static str,
+    package: &'static str,
+    /// What does not run without it.
+    pub(crate) without: &'static str,
+    present: fn() -> bool,
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        name: "PostgreSQL",
+        package: "postgresql",
+        without: "store tests on PostgreSQL",
+        present: has_postgres,
+    },
+    Need {
+        name: "Chromium",
+        package: "chromium",
+        without: "web tests in a browser",
+        present: || program("chromium").is_some(),
+    },
+    Need {
+        name: "ip and bridge",
+        package: "iproute2",
+        without: "tests on networks",
+        present: || program("ip").is_some() && program("bridge").is_some(),
+    },
+    Need {
+        name: "unshare and setpriv",
+        package: "util-linux",
+        without: "tests on networks, and PostgreSQL as root",
+        present: || program("unshare").is_some() && program("setpriv").is_some(),
+    },
+    Need {
+        name: "arp-scan",
+        package: "arp-scan",
+        without: "the comparison with arp-scan",
+        present: || program("arp-scan").is_some(),
+    },
+    Need {
+        name: "dnsmasq",
+        package: "dnsmasq-base",
+        without: "tests with a real DHCP server",
+        present: || program("dnsmasq").is_some(),
+    },
+    Need {
+        name: "a DHCP client (udhcpc)",
+        package: "udhcpc",
+        without: "tests with a real DHCP server",
+        present: || program("udhcpc").is_some(),
+    },
+    Need {
+        name: "Python with venv",
+        package: "python3-venv",
+        without: "the API's conformance test",
+        present: || {
+            Command::new("python3")
+                .args(["-c", "import venv, ensurepip"])
+                .output()
+                .is_ok_and(|output| output.status.success())
+        },
+    },
+    Need {
+        name: "a C++ compiler",
+        package: "g++",
+        without: "fuzzing",
+        present: || program("c++").is_some() || program("g++").is_some(),
+    },
+];
+
+/// Installs what is missing when that is possible, and returns what is missing after that.
+pub(crate) fn setup() -> Result<Vec<&'static Need>> {
+    let missing = missing();
+    if missing.is_empty() || !is_root() || program("apt-get").is_none() {
+        return Ok(missing);
+    }
+    let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+    say(&format!("apt-get install {}", packages.join(" ")));
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq");
+        command
+    };
+    // A failure shows below: what is still missing is named.
+    let _ = shell::run(apt().arg("update"));
+    let _ = shell::run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages));
+    Ok(self::missing())
+}
+
+fn missing() -> Vec<&'static Need> {
+    NEEDS.iter().filter(|need| !(need.present)()).collect()
+}
+
+fn has_postgres() -> bool {
+    if program("initdb").is_some() && program("postgres").is_some() {
+        return true;
+    }
+    let versions = fs::read_dir(Path::new("/usr/lib/postgresql"));
+    versions.is_ok_and(|mut versions| {
+        versions.any(|version| version.is_ok_and(|version| version.path().join("bin/initdb").is_file()))
+    })
+}
