@@ -8,7 +8,11 @@
 
 #![expect(clippy::expect_used, reason = "a test bed that cannot be built must stop its test")]
 
+pub mod netns;
 pub mod postgres;
+pub mod process;
 pub mod skip;
+pub mod tools;
+pub mod wait;
 
 pub use postgres::both_databases;
