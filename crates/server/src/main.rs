@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary `sojourn`.
+
+fn main() -> std::process::ExitCode {
+    sojourn_server::cli::main()
+}

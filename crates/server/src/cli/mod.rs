@@ -1,0 +1,140 @@
+//! The command line: what others script against.
+//!
+//! Exit codes: 0 done, 2 wrong usage, 1 anything else with one line on standard error.
+
+mod import;
+mod scan;
+mod sensor;
+mod source;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use sojourn_store::Store;
+
+use crate::config::{Config, Settings};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "sojourn",
+    version,
+    about = "Keeps every session of a network: who is on it, and since when"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(Serve),
+    /// Presence sources
+    #[command(subcommand)]
+    Source(source::Source),
+    /// Scan once and print what was seen
+    Scan(scan::Scan),
+    /// Run the local sources and report to a server elsewhere
+    Sensor(sensor::Sensor),
+    /// Bring another tool's output or history in
+    #[command(subcommand)]
+    Import(import::Import),
+    /// Print the OpenAPI document
+    #[command(hide = true)]
+    Openapi,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+    /// Settings in TOML; flags and the environment win over them
+    #[arg(long, env = "SOJOURN_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Which installation an administrative command works on.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The server's data directory
+    #[arg(long, env = "SOJOURN_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The server's database, where it is not in the data directory
+    #[arg(long, env = "SOJOURN_DATABASE", value_name = "URL", hide_env_values = true)]
+    database: Option<String>,
+    /// The server's settings in TOML
+    #[arg(long, env = "SOJOURN_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Place {
+    /// Opens the installation's store, beside a running server if there is one.
+    pub(crate) async fn open(&self) -> anyhow::Result<Store> {
+        let settings = Settings {
+            data_dir: self.data_dir.clone(),
+            database: self.database.clone(),
+            ..Settings::default()
+        }
+        .with_file(self.config.as_deref())?;
+        let url = match (settings.database, settings.data_dir) {
+            (Some(database), _) => database,
+            (None, Some(data_dir)) => {
+                crate::serve::prepare_data_dir(&data_dir)?;
+                crate::config::database_url(None, &data_dir).0
+            }
+            (None, None) => anyhow::bail!("which installation? give --data-dir DIR or --database URL"),
+        };
+        Store::open(&url).await.context("open the database")
+    }
+}
+
+/// Reads the arguments, does what they say, and tells how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(serve) => {
+            let config = Config::new(serve.settings.with_file(serve.config.as_deref())?)?;
+            runtime()?.block_on(crate::serve::serve(config))
+        }
+        Command::Source(source) => runtime()?.block_on(source.run()),
+        Command::Scan(scan) => runtime()?.block_on(scan.run()),
+        Command::Sensor(sensor) => runtime()?.block_on(sensor.run()),
+        Command::Import(import) => runtime()?.block_on(import.run()),
+        Command::Openapi => print(crate::http::openapi::text()),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
+}
+
+/// Prints to standard output; a reader that has gone away is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("write the output")
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// One line on standard error.
+fn complain(error: &anyhow::Error) {
+    use std::io::Write as _;
+    let text = format!("{error:#}").replace('\n', " ");
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "sojourn: {text}");
+}

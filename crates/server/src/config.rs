@@ -1,0 +1,322 @@
+//! Settings: defaults, a TOML file, the environment and flags, of which the last wins.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use anyhow::{Context as _, bail};
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use sojourn_domain::time::Elapsed;
+
+/// Where the server listens unless told otherwise.
+pub const DEFAULT_HTTP: &str = "127.0.0.1:7420";
+
+/// What may be set. The same names serve as flags (`--tls-cert`), in the environment
+/// (`SOJOURN_TLS_CERT`) and in the file (`tls_cert`).
+#[derive(Debug, Clone, Default, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Directory of the database and of everything else that is kept
+    #[arg(long, env = "SOJOURN_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// postgres://USER:PASSWORD@HOST:PORT/NAME or sqlite:PATH [default: SQLite in the data directory]
+    #[arg(long, env = "SOJOURN_DATABASE", value_name = "URL", hide_env_values = true)]
+    pub database: Option<String>,
+
+    /// Address of the web UI and the API; port 0 picks a free one [default: 127.0.0.1:7420]
+    #[arg(long, env = "SOJOURN_HTTP", value_name = "ADDR")]
+    pub http: Option<String>,
+
+    /// Address of native SSH. This version has none: an address is accepted, warned about and not used
+    #[arg(long, env = "SOJOURN_SSH", value_name = "ADDR")]
+    pub ssh: Option<String>,
+
+    /// Certificate chain in PEM; with --tls-key the server speaks HTTPS
+    #[arg(long, env = "SOJOURN_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key in PEM
+    #[arg(long, env = "SOJOURN_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Address or subnet of a reverse proxy whose X-Forwarded-For and X-Forwarded-Proto are believed; may be repeated
+    #[arg(long, env = "SOJOURN_TRUSTED_PROXIES", value_name = "ADDR", value_delimiter = ',')]
+    pub trusted_proxies: Option<Vec<String>>,
+
+    /// The address under which browsers reach the server, such as https://sojourn.example
+    #[arg(long, env = "SOJOURN_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
+    /// Zone of local times, such as Europe/Berlin [default: the system's, else UTC]
+    #[arg(long, env = "SOJOURN_TIMEZONE", value_name = "ZONE")]
+    pub timezone: Option<String>,
+
+    /// How the log on standard error is written [default: text]
+    #[arg(long, env = "SOJOURN_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// What is logged: error, warn, info, debug, trace, or directives such as info,sojourn_server=debug [default: info]
+    #[arg(long, env = "SOJOURN_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+
+    /// Serve /metrics without a credential
+    #[arg(long, env = "SOJOURN_METRICS_PUBLIC", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub metrics_public: Option<bool>,
+
+    /// A browser's login ends after so long without use [default: 7d]
+    #[arg(long, env = "SOJOURN_LOGIN_IDLE", value_name = "DURATION")]
+    pub login_idle: Option<String>,
+
+    /// A browser's login ends after so long in any case [default: 30d]
+    #[arg(long, env = "SOJOURN_LOGIN_LIFETIME", value_name = "DURATION")]
+    pub login_lifetime: Option<String>,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Settings {
+    /// Fills what is not set here from the file.
+    pub fn with_file(self, path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(self) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let file: Self = toml::from_str(&text).map_err(|error| {
+            // One line: where it is, and what is wrong.
+            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+            anyhow::anyhow!("read {} line {line}: {}", path.display(), error.message().replace('\n', " "))
+        })?;
+        Ok(Self {
+            data_dir: self.data_dir.or(file.data_dir),
+            database: self.database.or(file.database),
+            http: self.http.or(file.http),
+            ssh: self.ssh.or(file.ssh),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+            trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
+            public_url: self.public_url.or(file.public_url),
+            timezone: self.timezone.or(file.timezone),
+            log_format: self.log_format.or(file.log_format),
+            log: self.log.or(file.log),
+            metrics_public: self.metrics_public.or(file.metrics_public),
+            login_idle: self.login_idle.or(file.login_idle),
+            login_lifetime: self.login_lifetime.or(file.login_lifetime),
+        })
+    }
+}
+
+/// Settings that were read, checked and completed.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    /// Where the database is, as [`sojourn_store::Store::open`] takes it. Holds a password: never log it.
+    pub database: DatabaseUrl,
+    pub http: SocketAddr,
+    /// Asked for, and not there in this version.
+    pub ssh_wanted: bool,
+    pub tls: Option<TlsFiles>,
+    pub trusted_proxies: Vec<Subnet>,
+    /// Without a slash at its end.
+    pub public_url: Option<String>,
+    pub log_format: LogFormat,
+    pub log: String,
+    pub metrics_public: bool,
+    pub login_idle: Elapsed,
+    pub login_lifetime: Elapsed,
+    zone: TimeZone,
+}
+
+/// A database address; prints without the password in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(pub String);
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.split(':').next().unwrap_or_default())?;
+        f.write_str(":…")
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Config {
+    pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        let data_dir = settings
+            .data_dir
+            .context("no data directory: give --data-dir DIR, SOJOURN_DATA_DIR or data_dir in the file")?;
+        let http = settings.http.as_deref().unwrap_or(DEFAULT_HTTP);
+        let http: SocketAddr = http
+            .parse()
+            .with_context(|| format!("--http {http}: expected ADDRESS:PORT such as {DEFAULT_HTTP}"))?;
+        let tls = match (settings.tls_cert, settings.tls_key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => bail!("tls_cert and tls_key belong together"),
+        };
+        let trusted_proxies = settings
+            .trusted_proxies
+            .unwrap_or_default()
+            .iter()
+            .map(|text| text.parse().with_context(|| format!("trusted_proxies {text:?}")))
+            .collect::<anyhow::Result<Vec<Subnet>>>()?;
+        if tls.is_none() && trusted_proxies.is_empty() && !http.ip().is_loopback() {
+            bail!(
+                "--http {http} is reachable from the network: give --tls-cert and --tls-key, or \
+                 --trusted-proxies when a reverse proxy in front speaks TLS"
+            );
+        }
+        let public_url = settings.public_url.map(|url| url.trim_end_matches('/').to_owned());
+        if let Some(url) = &public_url
+            && !(url.starts_with("https://") || url.starts_with("http://"))
+        {
+            bail!("public_url {url:?}: expected https://HOST or http://HOST");
+        }
+        let zone = match settings.timezone {
+            Some(name) => TimeZone::get(&name).with_context(|| format!("timezone {name:?}"))?,
+            None => system_zone(),
+        };
+        let duration = |name: &str, text: Option<String>, default: &str| -> anyhow::Result<Elapsed> {
+            let text = text.as_deref().unwrap_or(default);
+            Elapsed::parse(text).with_context(|| format!("{name} {text:?}"))
+        };
+        Ok(Self {
+            database: database_url(settings.database, &data_dir),
+            data_dir,
+            http,
+            ssh_wanted: settings.ssh.is_some_and(|ssh| ssh != "off"),
+            tls,
+            trusted_proxies,
+            public_url,
+            log_format: settings.log_format.unwrap_or(LogFormat::Text),
+            log: settings.log.unwrap_or_else(|| "info".to_owned()),
+            metrics_public: settings.metrics_public.unwrap_or(false),
+            login_idle: duration("login_idle", settings.login_idle, "7d")?,
+            login_lifetime: duration("login_lifetime", settings.login_lifetime, "30d")?,
+            zone,
+        })
+    }
+
+    pub fn zone(&self) -> TimeZone {
+        self.zone.clone()
+    }
+
+    /// The peer is a reverse proxy whose word about its clients counts.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|subnet| subnet.contains(peer))
+    }
+}
+
+/// The database in the data directory, unless another is named.
+pub fn database_url(database: Option<String>, data_dir: &Path) -> DatabaseUrl {
+    DatabaseUrl(database.unwrap_or_else(|| format!("sqlite:{}", data_dir.join("sojourn.sqlite").display())))
+}
+
+/// The system's zone where it has a name that others know too, else UTC.
+fn system_zone() -> TimeZone {
+    let zone = TimeZone::system();
+    if zone.iana_name().is_some() { zone } else { TimeZone::UTC }
+}
+
+/// An address with the number of its leading bits that count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnet {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl FromStr for Subnet {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr =
+            address.parse().context("expected an address or a subnet such as 10.0.0.0/8")?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = match bits {
+            Some(bits) => bits.parse().ok().filter(|&bits| bits <= most).context("the prefix is too long")?,
+            None => most,
+        };
+        Ok(Self { address, bits })
+    }
+}
+
+impl Subnet {
+    pub fn contains(self, other: IpAddr) -> bool {
+        match (self.address, other.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let shift = 32 - u32::from(self.bits);
+                let cut = |address: u32| address.checked_shr(shift).unwrap_or(0);
+                cut(own.to_bits()) == cut(other.to_bits())
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let shift = 128 - u32::from(self.bits);
+                let cut = |address: u128| address.checked_shr(shift).unwrap_or(0);
+                cut(own.to_bits()) == cut(other.to_bits())
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(http: &str) -> Settings {
+        Settings { data_dir: Some("/x".into()), http: Some(http.to_owned()), ..Settings::default() }
+    }
+
+    #[test]
+    fn a_network_address_needs_tls_or_a_proxy() {
+        assert!(Config::new(at("127.0.0.1:0")).is_ok());
+        assert!(Config::new(at("[::1]:0")).is_ok());
+        let refused = Config::new(at("0.0.0.0:7420")).unwrap_err().to_string();
+        assert!(refused.contains("--tls-cert"), "{refused}");
+        let proxied = Settings { trusted_proxies: Some(vec!["10.0.0.1".to_owned()]), ..at("0.0.0.0:7420") };
+        assert!(Config::new(proxied).is_ok());
+    }
+
+    #[test]
+    fn the_file_is_overruled_and_its_unknown_keys_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sojourn.toml");
+        std::fs::write(&path, "http = \"127.0.0.1:1\"\ntimezone = \"Europe/Berlin\"\n").unwrap();
+        let settings = at("127.0.0.1:2").with_file(Some(&path)).unwrap();
+        let config = Config::new(settings).unwrap();
+        assert_eq!(config.http.port(), 2);
+        assert_eq!(config.zone().iana_name(), Some("Europe/Berlin"));
+        std::fs::write(&path, "http = \"127.0.0.1:1\"\nhtpp = 1\n").unwrap();
+        let refused = at("127.0.0.1:2").with_file(Some(&path)).unwrap_err().to_string();
+        assert!(refused.contains("line 2") && refused.contains("htpp"), "{refused}");
+    }
+
+    #[test]
+    fn subnets_hold_what_they_say() {
+        let within = |subnet: &str, address: &str| {
+            subnet.parse::<Subnet>().unwrap().contains(address.parse().unwrap())
+        };
+        assert!(within("10.0.0.0/8", "10.255.0.1"));
+        assert!(!within("10.0.0.0/8", "11.0.0.1"));
+        assert!(within("10.1.2.3", "10.1.2.3"));
+        assert!(within("0.0.0.0/0", "192.0.2.1"));
+        assert!(within("10.0.0.0/8", "::ffff:10.0.0.1"));
+        assert!(within("2001:db8::/32", "2001:db8::1"));
+        assert!(!within("2001:db8::/32", "10.0.0.1"));
+        assert!("10.0.0.0/33".parse::<Subnet>().is_err());
+    }
+}

@@ -1,0 +1,7 @@
+//! Devices.
+
+use super::Routes;
+
+pub(super) fn router() -> Routes {
+    Routes::new()
+}

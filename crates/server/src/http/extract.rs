@@ -1,0 +1,187 @@
+//! Reading requests: axum's extractors with every rejection turned into a [`Problem`] that names
+//! the field.
+//!
+//! 400 what cannot be read, 413 too much, 415 another type, 422 well-formed but wrong.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request, path::ErrorKind, rejection::PathRejection},
+    http::{StatusCode, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// The largest body of a request in JSON, unless a route says otherwise.
+pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+
+/// A body in JSON. Also what answers are made with: it is axum's `Json` on the way out.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<T>(pub T);
+
+/// Parameters after the `?`. Unknown ones are ignored unless `T` denies them.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<T>(pub T);
+
+/// Parameters in the path.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<T>(pub T);
+
+impl<T: serde::Serialize> axum::response::IntoResponse for Json<T> {
+    fn into_response(self) -> axum::response::Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(&request) {
+            return Err(Problem::unsupported_media("application/json"));
+        }
+        let bytes = body(request, state).await?;
+        from_json(&bytes).map(Self)
+    }
+}
+
+/// A body in JSON that may be missing altogether: then it is `None`, whatever its type.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionalJson<T>(pub Option<T>);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let json = is_json(&request);
+        let bytes = body(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        if !json {
+            return Err(Problem::unsupported_media("application/json"));
+        }
+        from_json(&bytes).map(|value| Self(Some(value)))
+    }
+}
+
+fn is_json(request: &Request) -> bool {
+    let Some(value) = request.headers().get(header::CONTENT_TYPE) else { return false };
+    let Ok(text) = value.to_str() else { return false };
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The whole body, as far as the route's limit goes (`DefaultBodyLimit`).
+pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "the body is larger than what is accepted here",
+            )
+        } else {
+            Problem::unreadable("the body could not be read to its end")
+        }
+    })
+}
+
+/// Reads JSON; what is wrong is named by its path in the document.
+pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner();
+        match cause.classify() {
+            serde_json::error::Category::Data => {
+                let message = without_position(&cause);
+                // A missing or unknown field is named in the message, not in the path.
+                let field = named_field(&message).map_or_else(
+                    || path.clone(),
+                    |name| if path == "." { name.to_owned() } else { format!("{path}.{name}") },
+                );
+                Problem::invalid(if field == "." { "body".to_owned() } else { field }, message)
+            }
+            serde_json::error::Category::Syntax | serde_json::error::Category::Eof => {
+                Problem::unreadable(format!("the body is not JSON: {cause}"))
+            }
+            serde_json::error::Category::Io => Problem::unreadable("the body could not be read"),
+        }
+    })?;
+    deserializer
+        .end()
+        .map_err(|cause| Problem::unreadable(format!("the body is not one JSON document: {cause}")))?;
+    Ok(value)
+}
+
+/// Messages of serde_json end in ` at line 1 column 2`, which tells clients of an API nothing.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+/// The field in serde's "missing field `x`" and "unknown field `x`, expected …".
+fn named_field(message: &str) -> Option<&str> {
+    ["missing field `", "unknown field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start))
+        .and_then(|rest| rest.split('`').next())
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        from_query(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
+/// Reads `application/x-www-form-urlencoded` text.
+pub fn from_query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    let pairs = serde_urlencoded::Deserializer::new(form_pairs(text));
+    serde_path_to_error::deserialize(pairs).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        let field = named_field(&message).map_or_else(|| path.clone(), str::to_owned);
+        Problem::invalid(if field == "." { "query".to_owned() } else { field }, message)
+    })
+}
+
+fn form_pairs(text: &str) -> form_urlencoded::Parse<'_> {
+    form_urlencoded::parse(text.as_bytes())
+}
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(PathRejection::FailedToDeserializePathParams(error)) => Err(match error.into_kind() {
+                ErrorKind::InvalidUtf8InPathParam { key } => {
+                    Problem::invalid(key, "expected text in percent-encoded UTF-8")
+                }
+                ErrorKind::ParseErrorAtKey { key, value: _, expected_type } => {
+                    Problem::invalid(key, format!("expected {expected_type}"))
+                }
+                ErrorKind::DeserializeError { key, value: _, message } => Problem::invalid(key, message),
+                ErrorKind::ParseError { .. } | ErrorKind::ParseErrorAtIndex { .. } => {
+                    Problem::invalid("path", "a part of the path could not be read")
+                }
+                ErrorKind::Message(message) => Problem::invalid("path", message),
+                other => {
+                    tracing::error!(error = %other, "a path could not be read");
+                    Problem::internal()
+                }
+            }),
+            Err(other) => {
+                tracing::error!(error = %other, "a path could not be read");
+                Err(Problem::internal())
+            }
+        }
+    }
+}

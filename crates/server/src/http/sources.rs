@@ -1,0 +1,7 @@
+//! Presence sources.
+
+use super::Routes;
+
+pub(super) fn router() -> Routes {
+    Routes::new()
+}

@@ -1,0 +1,7 @@
+//! The event stream.
+
+use super::Routes;
+
+pub(super) fn router() -> Routes {
+    Routes::new()
+}

@@ -1,0 +1,10 @@
+//! The server: composition, configuration, command line and HTTP.
+//!
+//! It puts the other crates together and owns nothing that lasts. It names no SQL, opens no raw
+//! socket and reads no lease: those live in `sojourn_store` and `sojourn_sensor`.
+
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod serve;
+pub mod state;

@@ -1,0 +1,194 @@
+//! `sojourn serve`: opens the store, starts what runs, answers HTTP, and stops cleanly.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::TokioTimer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use sojourn_store::{Store, SystemClock};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, LogFormat, TlsFiles},
+    http,
+    state::AppState,
+};
+
+/// How long open connections may take to finish when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a client may take to send a request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    start_log(&config)?;
+    prepare_data_dir(&config.data_dir)?;
+    let _lock = lock(&config.data_dir)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    if config.ssh_wanted {
+        tracing::warn!("--ssh is ignored: this version has no SSH front");
+    }
+    let tls = match &config.tls {
+        Some(files) => Some(RustlsConfig::from_config(tls_config(files)?)),
+        None => None,
+    };
+    let tls_files = config.tls.clone();
+
+    let store = Store::open(&config.database.0).await.context("open the database")?;
+    let listener = TcpListener::bind(config.http).with_context(|| format!("listen on {}", config.http))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let shutdown = CancellationToken::new();
+    let state = AppState::new(store.clone(), Arc::new(SystemClock), config, shutdown.clone());
+
+    // The presence engine (sojourn_sensor::engine) starts here and is handed to the state.
+
+    let handle = axum_server::Handle::new();
+    let server = tokio::spawn(listen(listener, tls.clone(), handle.clone(), http::app(state)));
+    say_ready(address)?;
+    tracing::info!(http = %address, tls = tls.is_some(), "ready");
+
+    let mut server = std::pin::pin!(server);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload_tls(tls.as_ref(), tls_files.as_ref()),
+            ended = &mut server => {
+                ended.context("the HTTP server ended")?.context("the HTTP server ended")?;
+                bail!("the HTTP server ended by itself");
+            }
+        }
+    }
+    tracing::info!("stopping");
+    shutdown.cancel();
+    handle.graceful_shutdown(Some(GRACE));
+    server.await.context("stop the HTTP server")?.context("stop the HTTP server")?;
+    // What runs (the presence engine) finishes here, before the store closes.
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(
+    listener: TcpListener,
+    tls: Option<RustlsConfig>,
+    handle: axum_server::Handle<SocketAddr>,
+    app: axum::Router,
+) -> std::io::Result<()> {
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    match tls {
+        Some(tls) => {
+            let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
+            server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+            server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(GRACE);
+            server.serve(service).await
+        }
+        None => {
+            let mut server = axum_server::from_tcp(listener)?.handle(handle);
+            server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+            server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(GRACE);
+            server.serve(service).await
+        }
+    }
+}
+
+/// The one line on standard output, for those who started the server.
+fn say_ready(address: SocketAddr) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "ready http={address} ssh=off")
+        .and_then(|()| stdout.flush())
+        .context("say that it is ready")
+}
+
+fn start_log(config: &Config) -> anyhow::Result<()> {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_new(&config.log).with_context(|| format!("log {:?}", config.log))?;
+    let log = fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let started = match config.log_format {
+        LogFormat::Text => {
+            use std::io::IsTerminal as _;
+            log.with_ansi(std::io::stderr().is_terminal()).try_init()
+        }
+        LogFormat::Json => log.json().try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("start the log: {error}"))?;
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let message = info.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, message, "panic");
+    }));
+    Ok(())
+}
+
+/// Only its owner may look into the data directory.
+pub fn prepare_data_dir(path: &Path) -> anyhow::Result<()> {
+    if !path.exists() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("make the data directory {}", path.display()))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("close the data directory {} to others", path.display()))
+}
+
+/// One server a data directory. The lock goes with the process, however it ends.
+fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    let path = data_dir.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            bail!("another server runs on the data directory {}", data_dir.display())
+        }
+        Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+fn tls_config(files: &TlsFiles) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let chain = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("read the certificate {}", files.cert.display()))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .with_context(|| format!("read the private key {}", files.key.display()))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("choose TLS versions")?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("the certificate and the private key do not fit")?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// SIGHUP: a renewed certificate is taken without a restart.
+fn reload_tls(tls: Option<&RustlsConfig>, files: Option<&TlsFiles>) {
+    let (Some(tls), Some(files)) = (tls, files) else { return };
+    match tls_config(files) {
+        Ok(config) => {
+            tls.reload_from_config(config);
+            tracing::info!("certificate read again");
+        }
+        Err(error) => tracing::error!(error = format!("{error:#}"), "the old certificate stays in use"),
+    }
+}
