@@ -1,4 +1,50 @@
-// Answers the API in development when no server is named by SOJOURN_API.
+import { readFile } from 'node:fs/promises';
+
+// Answers the API in development and preview when no server is named by SOJOURN_API.
+// Log in as admin, password sojourn-demo; MOCK_SETUP_CODE=x starts without users, MOCK_DEVICES=0 without devices.
+const NEEDS = [
+  [/^\/(users)/, 'users.manage'], [/^\/roles/, 'users.manage'], [/^\/audit/, 'audit.view'],
+  [/^\/(devices|presence|sessions|sources)/, 'presence.view'],
+];
+
+async function handler() {
+  const [{ presenceRoutes, subscribe, currentCounts }, { identityRoutes, userOf, permissionsOf }] = await Promise.all([import('./presence.mjs'), import('./identity.mjs')]);
+  const routes = [...identityRoutes, ...presenceRoutes];
+  return async (req, res, next) => {
+    const url = new URL(req.url, 'http://mock');
+    const mounted = url.pathname.startsWith('/api/v1/');
+    const path = mounted ? url.pathname.slice(7) : url.pathname;
+    if (!mounted && path !== '/docs' && path !== '/openapi.json') return next();
+    const answer = (status, body, type = 'application/json') => { res.statusCode = status; res.setHeader('Content-Type', type); res.end(JSON.stringify(body)); };
+    const problem = (status, detail, errors, code = `http_${status}`) => answer(status, { type: 'about:blank', title: detail, status, code, detail, success: false, error: detail, errors }, 'application/problem+json');
+    if (path === '/docs') { req.url = '/ui/docs.html'; return next(); }
+    if (path === '/openapi.json') return readFile('../openapi.json', 'utf8').then((text) => answer(200, JSON.parse(text)), () => problem(404, 'there is no openapi.json yet'));
+    const user = userOf(req);
+    const need = NEEDS.find(([re]) => re.test(path))?.[1];
+    if (need && !user) return problem(401, 'log in first');
+    if (need && !permissionsOf(user).includes(need)) return problem(403, `this needs the permission ${need}`);
+    if (path === '/presence/stream') {
+      res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache' });
+      const send = (name, data, id) => res.write(`event: ${name}\n${id ? `id: ${id}\n` : ''}data: ${JSON.stringify(data)}\n\n`);
+      send('counts', currentCounts());
+      const stop = subscribe(send), beat = setInterval(() => res.write(': beat\n\n'), 15_000);
+      return req.on('close', () => (stop(), clearInterval(beat)));
+    }
+    const found = routes.find(([method, re]) => method === req.method && re.test(path));
+    if (!found) return problem(404, 'no such path');
+    let text = '';
+    for await (const chunk of req) text += chunk;
+    try {
+      const out = found[2]({ q: url.searchParams, m: found[1].exec(path), body: text ? JSON.parse(text) : {}, req, res, user });
+      if (Array.isArray(out)) answer(out[0], out[1]); else answer(200, out);
+    } catch (error) {
+      if (!error.status) console.error(error);
+      problem(error.status ?? 500, error.detail ?? String(error), error.errors, error.code);
+    }
+  };
+}
+
 export function apiMock() {
-  return { name: 'sojourn-api-mock' };
+  const use = async (server) => { if (!process.env.VITEST) server.middlewares.use(await handler()); };
+  return { name: 'sojourn-api-mock', configureServer: use, configurePreviewServer: use };
 }

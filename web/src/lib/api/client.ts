@@ -1,0 +1,120 @@
+// The one way to the server. Knows problem+json, the login cookie and nothing else.
+
+export interface FieldError {
+  field: string;
+  message: string;
+}
+
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly fields: FieldError[] = [],
+    readonly retryAfterSeconds: number | null = null,
+  ) {
+    super(message);
+  }
+
+  /** What to say beside the field, if the server named it. */
+  field(name: string): string | null {
+    return this.fields.find((field) => field.field === name || field.field === `/${name}`)?.message ?? null;
+  }
+
+  /** The request never reached the server, or no answer came back. */
+  get unreachable(): boolean {
+    return this.status === 0;
+  }
+}
+
+type Scalar = string | number | boolean | null | undefined;
+export type Query = Record<string, Scalar>;
+
+type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+interface Options {
+  query?: Query;
+  body?: unknown;
+  signal?: AbortSignal;
+}
+
+/** Called when a request is refused because the login ended. */
+let onLoggedOut: () => void = () => {};
+export function whenLoggedOut(act: () => void): void {
+  onLoggedOut = act;
+}
+
+export function queryString(query: Query): string {
+  const search = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null && value !== '') search.set(key, String(value));
+  }
+  const text = search.toString();
+  return text ? `?${text}` : '';
+}
+
+async function send(method: Method, path: string, options: Options): Promise<Response> {
+  const { query, body, signal } = options;
+  const isText = typeof body === 'string';
+  try {
+    return await fetch(`/api/v1${path}${query ? queryString(query) : ''}`, {
+      method,
+      signal: signal ?? null,
+      credentials: 'same-origin',
+      headers: {
+        Accept: 'application/json',
+        ...(body === undefined ? {} : { 'Content-Type': isText ? 'application/octet-stream' : 'application/json' }),
+      },
+      body: body === undefined ? null : isText ? body : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error;
+    throw new ApiError(0, 'unreachable', 'The server does not answer. Nothing was changed that you have not seen confirmed.');
+  }
+}
+
+async function problem(response: Response): Promise<ApiError> {
+  const retry = Number(response.headers.get('Retry-After'));
+  const retryAfter = Number.isFinite(retry) && retry > 0 ? retry : null;
+  let code = `http_${response.status}`;
+  let message = response.statusText || `The server answered ${response.status}`;
+  let fields: FieldError[] = [];
+  try {
+    const body = await response.json();
+    if (typeof body.code === 'string') code = body.code;
+    message = body.detail || body.error || body.title || message;
+    if (Array.isArray(body.errors)) fields = body.errors;
+  } catch {
+    // Not a problem document (a proxy's page, say): the status line has to do.
+  }
+  return new ApiError(response.status, code, sentence(message), fields, retryAfter);
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+async function request<T>(method: Method, path: string, options: Options = {}): Promise<T> {
+  const response = await send(method, path, options);
+  if (!response.ok) {
+    const error = await problem(response);
+    if (error.status === 401 && !path.startsWith('/auth/')) onLoggedOut();
+    throw error;
+  }
+  if (response.status === 204) return undefined as T;
+  const text = await response.text();
+  return (text ? JSON.parse(text) : undefined) as T;
+}
+
+export const api = {
+  get: <T>(path: string, query?: Query, signal?: AbortSignal) =>
+    request<T>('GET', path, { ...(query ? { query } : {}), ...(signal ? { signal } : {}) }),
+  post: <T>(path: string, body?: unknown, query?: Query) =>
+    request<T>('POST', path, { ...(body === undefined ? {} : { body }), ...(query ? { query } : {}) }),
+  patch: <T>(path: string, body: unknown) => request<T>('PATCH', path, { body }),
+  delete: <T>(path: string, body?: unknown) => request<T>('DELETE', path, body === undefined ? {} : { body }),
+};
+
+/** What a page shows of an error that may be anything. */
+export function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,36 @@
+// Which address shows which page. Each page is its own chunk, loaded when it is opened.
+import type { Component } from 'svelte';
+
+type Loader = () => Promise<{ default: Component<any> }>;
+export interface Match {
+  load: Loader;
+  props: Record<string, string>;
+  /** Without it the page says that it may not be seen. */
+  needs: string | null;
+}
+
+const routes: [RegExp, string | null, Loader][] = [
+  [/^\/$/, 'presence.view', () => import('./pages/now/Now.svelte')],
+  [/^\/devices$/, 'presence.view', () => import('./pages/devices/Devices.svelte')],
+  [/^\/devices\/(?<mac>[^/]+)$/, 'presence.view', () => import('./pages/devices/Device.svelte')],
+  [/^\/presence(\/timeline)?$/, 'presence.view', () => import('./pages/presence/Timeline.svelte')],
+  [/^\/presence\/calendar$/, 'presence.view', () => import('./pages/presence/Calendar.svelte')],
+  [/^\/presence\/events$/, 'presence.view', () => import('./pages/presence/Events.svelte')],
+  [/^\/settings\/sources$/, 'presence.view', () => import('./pages/settings/Sources.svelte')],
+  [/^\/settings\/users$/, 'users.manage', () => import('./pages/settings/Users.svelte')],
+  [/^\/settings\/roles$/, 'roles.manage', () => import('./pages/settings/Roles.svelte')],
+  [/^\/settings\/tokens$/, null, () => import('./pages/settings/Tokens.svelte')],
+  [/^\/settings\/audit$/, 'audit.view', () => import('./pages/settings/Audit.svelte')],
+  [/^\/settings(\/account)?$/, null, () => import('./pages/settings/Account.svelte')],
+];
+
+export function match(path: string): Match | null {
+  for (const [pattern, needs, load] of routes) {
+    const found = pattern.exec(path);
+    if (found) {
+      const props = Object.fromEntries(Object.entries(found.groups ?? {}).map(([key, value]) => [key, decodeURIComponent(value ?? '')]));
+      return { load, props, needs };
+    }
+  }
+  return null;
+}
