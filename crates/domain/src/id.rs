@@ -38,6 +38,8 @@ kinds! {
     Source = "source", SourceId;
     /// A presence session.
     PresenceSession = "psess", PresenceSessionId;
+    /// A stretch in which a source could not see.
+    Gap = "gap", GapId;
 }
 
 /// The id of a `K`.

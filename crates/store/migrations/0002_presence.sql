@@ -121,7 +121,10 @@ CREATE TABLE presence_sessions (
     ip TEXT,
     info TEXT NOT NULL,
     open BIGINT NOT NULL,
-    manual BIGINT NOT NULL
+    manual BIGINT NOT NULL,
+    -- The events that made its boundaries.
+    opening_seq BIGINT,
+    closing_seq BIGINT
 );
 
 CREATE UNIQUE INDEX presence_sessions_open ON presence_sessions (device) WHERE open = 1;

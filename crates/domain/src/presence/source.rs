@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::time::Timestamp;
+
 /// How a source comes to know of devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {
@@ -107,5 +109,52 @@ impl FromStr for GapReason {
             .into_iter()
             .find(|reason| reason.key() == text)
             .ok_or(())
+    }
+}
+
+/// A stretch in which a source could not see. Shown as a gap, never as departures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    pub id: crate::id::GapId,
+    /// The last moment at which the source is known to have seen.
+    pub from: Timestamp,
+    /// When it saw again; `None` while it does not.
+    pub until: Option<Timestamp>,
+    /// When the last but one complete scan before the gap started. A device that was not seen
+    /// since had been looked for twice, so that the gap hides nothing of its leaving.
+    pub before: Option<Timestamp>,
+    pub reason: GapReason,
+    pub message: String,
+}
+
+/// How a source does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It has not finished its first scan.
+    Waiting,
+    Ok,
+    /// It cannot see, for the reason its open gap names.
+    Gap(GapReason, String),
+    /// Someone switched it off.
+    Stopped,
+}
+
+impl Health {
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Ok => "ok",
+            Self::Gap(GapReason::Failed, _) => "failed",
+            Self::Gap(GapReason::Blind, _) => "blind",
+            Self::Gap(GapReason::NotRunning, _) => "not_running",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Gap(_, message) => message,
+            Self::Waiting | Self::Ok | Self::Stopped => "",
+        }
     }
 }
