@@ -19,13 +19,18 @@ use std::{
     },
 };
 
-use crate::skip;
+use crate::{
+    netns::{Host, command_in, in_namespace},
+    skip,
+};
 
 /// Names the cluster that a parent process started (`postgres://USER:PASSWORD@HOST:PORT/postgres`).
 pub const VARIABLE: &str = "SOJOURN_TEST_POSTGRES";
 
 /// The system user that runs the server when the tests run as root, which PostgreSQL refuses.
 const SYSTEM_USER: &str = "postgres";
+/// Why a test does not run.
+const MISSING: &str = "PostgreSQL is not installed (Debian: apt-get install postgresql)";
 /// Attempts to find a port that is still free when the server binds it.
 const ATTEMPTS: u32 = 5;
 
@@ -35,6 +40,8 @@ pub struct Cluster {
     /// `postgres://USER:PASSWORD@HOST:PORT`, without a database.
     base: String,
     psql: PathBuf,
+    /// Where it stands, when that is not here.
+    namespace: Option<String>,
     /// Keeps the supervisor, and thereby the server, alive.
     _lifeline: Option<(Child, ChildStdin)>,
 }
@@ -46,11 +53,11 @@ pub fn cluster() -> Option<&'static Cluster> {
         let programs = Programs::find()?;
         Some(match env::var(VARIABLE) {
             Ok(url) => Cluster::of_parent(&url, programs.psql),
-            Err(_) => Cluster::start(&programs),
+            Err(_) => Cluster::start(&programs, None),
         })
     });
     if cluster.is_none() {
-        skip::part("PostgreSQL is not installed (Debian: apt-get install postgresql)");
+        skip::part(MISSING);
     }
     cluster.as_ref()
 }
@@ -134,7 +141,7 @@ impl Cluster {
     }
 
     fn psql(&self, database: &str, sql: &str) -> Command {
-        let mut command = Command::new(&self.psql);
+        let mut command = command_in(self.namespace.as_deref(), &self.psql);
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql]);
         command.arg(format!("{}/{database}", self.base)).stdin(Stdio::null());
         command
@@ -142,13 +149,23 @@ impl Cluster {
 
     fn of_parent(url: &str, psql: PathBuf) -> Self {
         let base = url.strip_suffix("/postgres").unwrap_or(url).to_owned();
-        Self { base, psql, _lifeline: None }
+        Self { base, psql, namespace: None, _lifeline: None }
     }
 
-    fn start(programs: &Programs) -> Self {
+    /// A cluster of its own on the loopback of a host in a test network, whose database `postgres`
+    /// is empty; `None`, and a visible line, where PostgreSQL is not installed.
+    pub fn on(host: &Host) -> Option<Self> {
+        let programs = Programs::find();
+        if programs.is_none() {
+            skip::whole(MISSING);
+        }
+        Some(Self::start(&programs?, Some(host.namespace())))
+    }
+
+    fn start(programs: &Programs, namespace: Option<&str>) -> Self {
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
-            match Self::try_start(programs) {
+            match Self::try_start(programs, namespace) {
                 Ok(cluster) => return cluster,
                 Err(message) => last = message,
             }
@@ -156,7 +173,7 @@ impl Cluster {
         panic!("PostgreSQL did not start: {last}");
     }
 
-    fn try_start(programs: &Programs) -> Result<Self, String> {
+    fn try_start(programs: &Programs, namespace: Option<&str>) -> Result<Self, String> {
         // Not below target/: the system user may have no way into the home of the one who tests.
         let directory = tempfile::Builder::new()
             .prefix("sojourn-postgres-")
@@ -178,8 +195,8 @@ impl Cluster {
             .arg("-D")
             .arg(&data)
             .current_dir(&directory))?;
-        let port = free_port();
-        let mut supervisor = supervisor(root, programs, &directory, &data, port)
+        let port = in_namespace(namespace, free_port);
+        let mut supervisor = supervisor(root, programs, &directory, &data, port, namespace)
             .spawn()
             .map_err(|error| format!("supervisor: {error}"))?;
         let lifeline = supervisor.stdin.take().ok_or("no pipe to the supervisor")?;
@@ -195,13 +212,21 @@ impl Cluster {
         Ok(Self {
             base: format!("postgres://sojourn:{password}@127.0.0.1:{port}"),
             psql: programs.psql.clone(),
+            namespace: namespace.map(str::to_owned),
             _lifeline: Some((supervisor, lifeline)),
         })
     }
 }
 
 /// A shell that starts the server, says `ready`, and stops it when its standard input ends.
-fn supervisor(root: bool, programs: &Programs, directory: &Path, data: &Path, port: u16) -> Command {
+fn supervisor(
+    root: bool,
+    programs: &Programs,
+    directory: &Path,
+    data: &Path,
+    port: u16,
+    namespace: Option<&str>,
+) -> Command {
     const SCRIPT: &str = r#"
         directory=$1 port=$2 ready=$3; shift 3
         "$@" >"$directory/log" 2>&1 </dev/null &
@@ -220,7 +245,7 @@ fn supervisor(root: bool, programs: &Programs, directory: &Path, data: &Path, po
         cat >/dev/null
     "#;
     let server = as_system_user(root, &programs.postgres);
-    let mut command = Command::new("/bin/sh");
+    let mut command = command_in(namespace, "/bin/sh");
     command.args(["-c", SCRIPT, "sojourn-test-postgres"]);
     command.arg(directory).arg(port.to_string()).arg(&programs.pg_isready);
     command.arg(server.get_program()).args(server.get_args());
@@ -312,7 +337,7 @@ impl Programs {
 /// Starts a cluster, prints its URL and keeps it until standard input ends: for `cargo xtask test`.
 pub fn serve() -> Result<(), String> {
     let programs = Programs::find().ok_or("PostgreSQL is not installed")?;
-    let cluster = Cluster::start(&programs);
+    let cluster = Cluster::start(&programs, None);
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", cluster.url()).map_err(|error| error.to_string())?;
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).map_err(|error| error.to_string())?;
@@ -339,7 +364,7 @@ mod tests {
         let Some(programs) = Programs::find() else {
             return skip::whole("PostgreSQL is not installed");
         };
-        let mut cluster = Cluster::start(&programs);
+        let mut cluster = Cluster::start(&programs, None);
         assert_eq!(cluster.sql("postgres", "SELECT 1"), "1\n");
         let (mut supervisor, pipe) = cluster._lifeline.take().expect("started here");
         drop(pipe);

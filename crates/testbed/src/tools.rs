@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -72,11 +73,11 @@ impl Dnsmasq {
         self.directory.path().join("dnsmasq.leases")
     }
 
-    /// Lets a host take a lease under a name; the host keeps the address it has.
-    pub fn lease(&self, host: &Host, name: &str) {
+    /// Lets a host take a lease under a name; the host then has the leased address, and no other.
+    pub fn lease(&self, host: &Host, name: &str) -> Ipv4Addr {
         let script = self.directory.path().join("udhcpc.sh");
         if !script.exists() {
-            fs::write(&script, "#!/bin/sh\nexit 0\n").expect("a script");
+            fs::write(&script, "#!/bin/sh\n[ \"$1\" != bound ] || echo \"leased $ip\"\n").expect("a script");
             make_executable(&script);
         }
         let output = host
@@ -87,6 +88,11 @@ impl Dnsmasq {
             .output()
             .expect("udhcpc starts");
         assert!(output.status.success(), "udhcpc: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let leased = text.lines().find_map(|line| line.strip_prefix("leased ")?.parse().ok());
+        let leased = leased.unwrap_or_else(|| panic!("udhcpc: no lease: {text}"));
+        host.change_ipv4(leased);
+        leased
     }
 }
 

@@ -26,9 +26,10 @@ fn dnsmasq_gives_leases() {
     let hosts = lan.hosts(2);
     let range = [lan.address(100).to_string(), lan.address(150).to_string()];
     let Some(dnsmasq) = Dnsmasq::start(&hosts[0], &range[0], &range[1]) else { return };
-    dnsmasq.lease(&hosts[1], "phone");
+    let leased = dnsmasq.lease(&hosts[1], "phone");
+    assert_eq!(hosts[1].ipv4(), leased);
     let leases = fs::read_to_string(dnsmasq.leases()).unwrap();
     let fields: Vec<_> = leases.split_whitespace().collect();
     assert_eq!(fields[1].to_uppercase(), hosts[1].mac());
-    assert_eq!(fields[3], "phone");
+    assert_eq!((fields[2], fields[3]), (leased.to_string().as_str(), "phone"));
 }
