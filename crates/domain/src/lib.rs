@@ -4,6 +4,7 @@
 //! passes the time in, so that every rule can be tested by advancing it.
 
 pub mod id;
+pub mod identity;
 pub mod mac;
 pub mod policy;
 pub mod presence;

@@ -10,7 +10,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    AnyPool, Executor as _,
+    Any, AnyPool, Executor as _, Transaction,
     any::{AnyPoolOptions, install_default_drivers},
     migrate::Migrator,
 };
@@ -146,6 +146,16 @@ impl Store {
     /// Connections for changing; on SQLite the only one.
     pub(crate) fn write(&self) -> &AnyPool {
         &self.write
+    }
+
+    /// A transaction that changes something. On SQLite it takes the write lock at once, and
+    /// waits for other processes there: one that read first could not wait any more.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        let statement = match self.database {
+            Database::Sqlite => "BEGIN IMMEDIATE",
+            Database::Postgres => "BEGIN",
+        };
+        Ok(self.write.begin_with(statement).await?)
     }
 
     /// The database answers.

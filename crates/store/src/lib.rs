@@ -3,6 +3,7 @@
 //! The only crate that names sqlx. One set of migrations and one SQL text serve both databases;
 //! what makes that possible stands in [`db`].
 
+pub mod audit;
 pub mod clock;
 pub mod db;
 
