@@ -43,7 +43,7 @@ CREATE INDEX device_addresses_ip ON device_addresses (ip);
 -- settings: JSON object {interface?, cidr?, path?, format?}. last_seq: the last batch that a pusher numbered.
 CREATE TABLE sources (
     id TEXT PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
     kind TEXT NOT NULL,
     settings TEXT NOT NULL,
     interval_us BIGINT NOT NULL,
@@ -64,6 +64,9 @@ CREATE TABLE sources (
     alive_at BIGINT,
     last_seq BIGINT NOT NULL
 );
+
+-- A removed source keeps its row for the gaps it left; its name is free again.
+CREATE UNIQUE INDEX sources_name ON sources (name) WHERE removed_at IS NULL;
 
 -- Which source knows which device; decides who must miss it before it is absent.
 CREATE TABLE device_sources (
@@ -129,8 +132,13 @@ CREATE TABLE presence_sessions (
 
 CREATE UNIQUE INDEX presence_sessions_open ON presence_sessions (device) WHERE open = 1;
 CREATE INDEX presence_sessions_from ON presence_sessions (from_at, id);
-CREATE INDEX presence_sessions_until ON presence_sessions (until_at, from_at);
+CREATE INDEX presence_sessions_until ON presence_sessions (until_at, from_at, id);
 CREATE INDEX presence_sessions_device ON presence_sessions (device, from_at, id);
+CREATE INDEX presence_sessions_device_until ON presence_sessions (device, until_at, from_at);
+CREATE INDEX presence_sessions_missing ON presence_sessions (from_at, id)
+WHERE started_at IS NULL OR (ended_at IS NULL AND open = 0);
+CREATE INDEX presence_sessions_device_missing ON presence_sessions (device, from_at, id)
+WHERE started_at IS NULL OR (ended_at IS NULL AND open = 0);
 
 -- How many devices were in which state; one row a minute at most.
 CREATE TABLE presence_counts (

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod clock;
 pub mod db;
+pub mod presence;
 
 pub use clock::{Entropy, SystemClock};
 pub use db::{Store, StoreError};

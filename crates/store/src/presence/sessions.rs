@@ -1,0 +1,588 @@
+//! Presence sessions: lists by position, lists by overlap, and what people enter and delete.
+
+use sojourn_domain::{
+    id::PresenceSessionId,
+    mac::MacAddr,
+    time::{Elapsed, Timestamp},
+};
+use sqlx::any::AnyRow;
+
+use super::{Columns as _, devices};
+use crate::{Store, StoreError};
+
+/// The name of a boundary that is not known, as it stands in `start_type` and `end_type`.
+pub const MISSING_EVENT: &str = "<missing event>";
+
+/// Where a missing boundary is drawn when no neighbour says better: this far from the known one.
+pub const ESTIMATE: Elapsed = Elapsed::from_minutes(60);
+
+/// A presence session as lists tell it, with all that stands in its row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSession {
+    pub id: PresenceSessionId,
+    pub mac: MacAddr,
+    /// `None` where the boundary is missing.
+    pub started_at: Option<Timestamp>,
+    /// `None` where the boundary is missing, or while open.
+    pub ended_at: Option<Timestamp>,
+    /// Where the session lies in lists: its start, or the earliest moment that is known of it.
+    pub from_at: Timestamp,
+    /// Its end, or the latest moment that is known of it; for an open session the end of time.
+    pub until_at: Timestamp,
+    pub start_type: String,
+    /// `None` while open.
+    pub end_type: Option<String>,
+    pub ip: Option<String>,
+    pub info: String,
+    pub open: bool,
+    /// Entered by a person.
+    pub manual: bool,
+}
+
+impl ListedSession {
+    pub fn position(&self) -> Position {
+        Position { at: self.from_at, id: self.id.to_string() }
+    }
+
+    pub fn end_missing(&self) -> bool {
+        self.ended_at.is_none() && !self.open
+    }
+}
+
+/// A place in a list of sessions: everything after it is older.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    at: Timestamp,
+    id: String,
+}
+
+impl Position {
+    /// Before the newest session.
+    pub fn newest() -> Self {
+        Self { at: Timestamp::from_micros(i64::MAX), id: String::new() }
+    }
+}
+
+/// Which sessions a list holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filter {
+    pub mac: Option<MacAddr>,
+    /// Connected at or after this moment.
+    pub from: Option<Timestamp>,
+    /// Disconnected before this moment, which an open session has not.
+    pub until: Option<Timestamp>,
+}
+
+impl Filter {
+    fn first_micros(&self) -> i64 {
+        self.from.map_or(i64::MIN, Timestamp::as_micros)
+    }
+
+    /// The last `until_at` that passes.
+    fn last_micros(&self) -> i64 {
+        self.until.map_or(i64::MAX, |until| until.as_micros().saturating_sub(1))
+    }
+}
+
+macro_rules! columns {
+    () => {
+        "SELECT s.id, d.mac, s.started_at, s.ended_at, s.from_at, s.until_at, s.start_type, s.end_type, s.ip, \
+         s.info, s.open, s.manual FROM presence_sessions s JOIN devices d ON d.number = s.device "
+    };
+}
+
+/// The sessions without a known start or end, each with its [`Neighbours`].
+macro_rules! missing_columns {
+    () => {
+        "SELECT s.id, d.mac, s.started_at, s.ended_at, s.from_at, s.until_at, s.start_type, s.end_type, s.ip, \
+         s.info, s.open, s.manual, \
+         (SELECT MAX(p.until_at) FROM presence_sessions p WHERE p.device = s.device \
+         AND p.until_at <= s.until_at AND p.ended_at IS NOT NULL AND p.id <> s.id) AS previous_end, \
+         (SELECT MIN(n.from_at) FROM presence_sessions n WHERE n.device = s.device \
+         AND n.from_at > s.from_at AND n.started_at IS NOT NULL) AS next_start \
+         FROM presence_sessions s JOIN devices d ON d.number = s.device \
+         WHERE (s.started_at IS NULL OR (s.ended_at IS NULL AND s.open = 0))"
+    };
+}
+pub(super) use missing_columns;
+
+fn session(row: &AnyRow) -> Result<ListedSession, StoreError> {
+    Ok(ListedSession {
+        id: row.parsed(0, "session id")?,
+        mac: row.mac(1)?,
+        started_at: row.maybe_time(2)?,
+        ended_at: row.maybe_time(3)?,
+        from_at: row.time(4)?,
+        until_at: row.time(5)?,
+        start_type: row.text(6)?,
+        end_type: row.maybe_text(7)?,
+        ip: row.maybe_text(8)?,
+        info: row.text(9)?,
+        open: row.flag(10)?,
+        manual: row.flag(11)?,
+    })
+}
+
+fn sessions(rows: &[AnyRow]) -> Result<Vec<ListedSession>, StoreError> {
+    rows.iter().map(session).collect()
+}
+
+/// Up to `limit` sessions after `after`, newest first.
+pub async fn list(
+    store: &Store,
+    filter: &Filter,
+    after: &Position,
+    limit: u32,
+) -> Result<Vec<ListedSession>, StoreError> {
+    let query = match filter.mac {
+        None => sqlx::query(concat!(
+            columns!(),
+            "WHERE s.from_at >= $1 AND s.from_at <= $2 AND s.until_at <= $2 AND (s.from_at, s.id) < ($3, $4) \
+             ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
+        )),
+        Some(_) => sqlx::query(concat!(
+            columns!(),
+            "WHERE s.from_at >= $1 AND s.from_at <= $2 AND s.until_at <= $2 AND (s.from_at, s.id) < ($3, $4) \
+             AND s.device = (SELECT number FROM devices WHERE mac = $6) \
+             ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
+        )),
+    };
+    let query = query
+        .bind(filter.first_micros())
+        .bind(filter.last_micros())
+        .bind(after.at.as_micros())
+        .bind(after.id.as_str())
+        .bind(i64::from(limit));
+    let query = match filter.mac {
+        None => query,
+        Some(mac) => query.bind(mac.to_string()),
+    };
+    sessions(&query.fetch_all(store.read()).await?)
+}
+
+/// The sessions of one page, newest first; `offset` sessions come before it.
+pub async fn page(
+    store: &Store,
+    filter: &Filter,
+    offset: u64,
+    limit: u32,
+) -> Result<Vec<ListedSession>, StoreError> {
+    // The ids of a page come from an index alone; only then are its rows read.
+    let query = match filter.mac {
+        None => sqlx::query(concat!(
+            columns!(),
+            "JOIN (SELECT id FROM presence_sessions WHERE from_at >= $1 AND from_at <= $2 AND until_at <= $2 \
+             ORDER BY from_at DESC, id DESC LIMIT $3 OFFSET $4) chosen ON chosen.id = s.id \
+             ORDER BY s.from_at DESC, s.id DESC"
+        )),
+        Some(_) => sqlx::query(concat!(
+            columns!(),
+            "JOIN (SELECT id FROM presence_sessions WHERE from_at >= $1 AND from_at <= $2 AND until_at <= $2 \
+             AND device = (SELECT number FROM devices WHERE mac = $5) \
+             ORDER BY from_at DESC, id DESC LIMIT $3 OFFSET $4) chosen ON chosen.id = s.id \
+             ORDER BY s.from_at DESC, s.id DESC"
+        )),
+    };
+    let query = query
+        .bind(filter.first_micros())
+        .bind(filter.last_micros())
+        .bind(i64::from(limit))
+        .bind(i64::try_from(offset).unwrap_or(i64::MAX));
+    let query = match filter.mac {
+        None => query,
+        Some(mac) => query.bind(mac.to_string()),
+    };
+    sessions(&query.fetch_all(store.read()).await?)
+}
+
+/// How many sessions the filter lets through.
+pub async fn count(store: &Store, filter: &Filter) -> Result<u64, StoreError> {
+    let query = match filter.mac {
+        None => sqlx::query(
+            "SELECT COUNT(*) FROM presence_sessions WHERE from_at >= $1 AND from_at <= $2 AND until_at <= $2",
+        ),
+        Some(_) => sqlx::query(
+            "SELECT COUNT(*) FROM presence_sessions WHERE from_at >= $1 AND from_at <= $2 AND until_at <= $2 \
+             AND device = (SELECT number FROM devices WHERE mac = $3)",
+        ),
+    };
+    let query = query.bind(filter.first_micros()).bind(filter.last_micros());
+    let query = match filter.mac {
+        None => query,
+        Some(mac) => query.bind(mac.to_string()),
+    };
+    Ok(query.fetch_one(store.read()).await?.int(0)?.unsigned_abs())
+}
+
+/// Which sessions a summary holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    All,
+    /// Those with a missing boundary.
+    Missing,
+}
+
+/// How many sessions of a class are known to have lasted at or after `from`: those that began
+/// since, and those that reach into that time.
+pub async fn count_since(store: &Store, class: Class, from: Timestamp) -> Result<(u64, u64), StoreError> {
+    let row = match class {
+        Class::All => sqlx::query(
+            "SELECT (SELECT COUNT(*) FROM presence_sessions WHERE from_at >= $1), \
+             (SELECT COUNT(*) FROM presence_sessions WHERE until_at >= $1 AND +from_at < $1)",
+        ),
+        Class::Missing => sqlx::query(
+            "SELECT (SELECT COUNT(*) FROM presence_sessions WHERE from_at >= $1 \
+             AND (started_at IS NULL OR (ended_at IS NULL AND open = 0))), \
+             (SELECT COUNT(*) FROM presence_sessions WHERE until_at >= $1 AND from_at < $1 \
+             AND (started_at IS NULL OR (ended_at IS NULL AND open = 0)))",
+        ),
+    };
+    let row = row.bind(from.as_micros()).fetch_one(store.read()).await?;
+    Ok((row.int(0)?.unsigned_abs(), row.int(1)?.unsigned_abs()))
+}
+
+/// The sessions of a class that began at or after `from`, newest first, from `offset` on.
+pub async fn began_since(
+    store: &Store,
+    class: Class,
+    from: Timestamp,
+    offset: u64,
+    limit: u32,
+) -> Result<Vec<ListedSession>, StoreError> {
+    let query = match class {
+        Class::All => sqlx::query(concat!(
+            columns!(),
+            "JOIN (SELECT id FROM presence_sessions WHERE from_at >= $1 \
+             ORDER BY from_at DESC, id DESC LIMIT $2 OFFSET $3) chosen ON chosen.id = s.id \
+             ORDER BY s.from_at DESC, s.id DESC"
+        )),
+        Class::Missing => sqlx::query(concat!(
+            columns!(),
+            "WHERE s.from_at >= $1 AND (s.started_at IS NULL OR (s.ended_at IS NULL AND s.open = 0)) \
+             ORDER BY s.from_at DESC, s.id DESC LIMIT $2 OFFSET $3"
+        )),
+    };
+    let query = query.bind(from.as_micros()).bind(i64::from(limit));
+    let query = query.bind(i64::try_from(offset).unwrap_or(i64::MAX));
+    sessions(&query.fetch_all(store.read()).await?)
+}
+
+/// The sessions of a class that began before `from` and are known to have lasted until then, newest
+/// first, from `offset` on.
+pub async fn reached_since(
+    store: &Store,
+    class: Class,
+    from: Timestamp,
+    offset: u64,
+    limit: u32,
+) -> Result<Vec<ListedSession>, StoreError> {
+    let query = match class {
+        Class::All => sqlx::query(concat!(
+            columns!(),
+            "WHERE s.until_at >= $1 AND +s.from_at < $1 ORDER BY +s.from_at DESC, s.id DESC LIMIT $2 OFFSET $3"
+        )),
+        Class::Missing => sqlx::query(concat!(
+            columns!(),
+            "WHERE s.until_at >= $1 AND s.from_at < $1 \
+             AND (s.started_at IS NULL OR (s.ended_at IS NULL AND s.open = 0)) \
+             ORDER BY s.from_at DESC, s.id DESC LIMIT $2 OFFSET $3"
+        )),
+    };
+    let query = query.bind(from.as_micros()).bind(i64::from(limit));
+    let query = query.bind(i64::try_from(offset).unwrap_or(i64::MAX));
+    sessions(&query.fetch_all(store.read()).await?)
+}
+
+/// A device's sessions that overlap the stretch from `from` up to, not including, `until`, as they
+/// are drawn (see [`Neighbours`]): newest first, up to `limit` after `after`, and where to go on.
+///
+/// `now` stands for the end of an open session whose start is missing.
+pub async fn overlapping(
+    store: &Store,
+    mac: MacAddr,
+    (from, until): (Timestamp, Timestamp),
+    now: Timestamp,
+    after: &Position,
+    limit: u32,
+) -> Result<(Vec<ListedSession>, Option<Position>), StoreError> {
+    // Sessions that began in the stretch are a range of one index; those that began before it
+    // and reach into it are a range of another; those without a boundary have their own. The plus
+    // keeps either database from the index that would walk through the whole history.
+    const KNOWN: &str = concat!(
+        columns!(),
+        "WHERE s.id IN (SELECT id FROM (SELECT id, from_at FROM presence_sessions \
+         WHERE device = (SELECT number FROM devices WHERE mac = $1) \
+         AND from_at >= $2 AND from_at < $3 AND (from_at, id) < ($4, $5) \
+         AND started_at IS NOT NULL AND (ended_at IS NOT NULL OR open = 1) \
+         ORDER BY from_at DESC, id DESC LIMIT $6) began \
+         UNION ALL SELECT id FROM (SELECT id, from_at FROM presence_sessions \
+         WHERE device = (SELECT number FROM devices WHERE mac = $1) \
+         AND until_at > $2 AND +from_at < $2 AND (+from_at, id) < ($4, $5) \
+         AND started_at IS NOT NULL AND (ended_at IS NOT NULL OR open = 1) \
+         ORDER BY +from_at DESC, id DESC LIMIT $6) reached) \
+         ORDER BY s.from_at DESC, s.id DESC LIMIT $6"
+    );
+    let rows = sqlx::query(KNOWN)
+        .bind(mac.to_string())
+        .bind(from.as_micros())
+        .bind(until.as_micros())
+        .bind(after.at.as_micros())
+        .bind(after.id.as_str())
+        .bind(i64::from(limit))
+        .fetch_all(store.read())
+        .await?;
+    let mut found = sessions(&rows)?;
+    // A list that was cut says nothing of what is older than its last session.
+    let mut cut = (rows.len() as u64 >= u64::from(limit)).then(|| found.last().map(ListedSession::position));
+    const MISSING: &str = concat!(
+        "SELECT m.id, m.mac, m.started_at, m.ended_at, m.from_at, m.until_at, m.start_type, m.end_type, m.ip, \
+         m.info, m.open, m.manual, m.previous_end, m.next_start FROM (",
+        missing_columns!(),
+        " AND s.device = (SELECT number FROM devices WHERE mac = $1) AND (s.from_at, s.id) < ($3, $4)) m \
+         WHERE (m.until_at >= $2 OR (m.ended_at IS NULL AND COALESCE(m.next_start, m.from_at + 3600000000) >= $2)) \
+         ORDER BY m.from_at DESC, m.id DESC LIMIT $5"
+    );
+    let rows = sqlx::query(MISSING)
+        .bind(mac.to_string())
+        .bind(from.as_micros())
+        .bind(after.at.as_micros())
+        .bind(after.id.as_str())
+        .bind(i64::from(limit))
+        .fetch_all(store.read())
+        .await?;
+    for row in &rows {
+        let session = session(row)?;
+        let drawn = Neighbours::of(row, 12)?.drawn(&session.edges(), now);
+        if drawn.overlaps(from, until) {
+            found.push(session);
+        }
+    }
+    if rows.len() as u64 >= u64::from(limit) {
+        let last = rows.last().map(session).transpose()?.map(|last| last.position());
+        cut = Some(match (cut.flatten(), last) {
+            (Some(a), Some(b)) => Some(if (a.at, &a.id) > (b.at, &b.id) { a } else { b }),
+            (a, b) => a.or(b),
+        });
+    }
+    found.sort_by_key(|session| std::cmp::Reverse((session.from_at, session.id)));
+    let next = cut.flatten();
+    if let Some(next) = &next {
+        found.retain(|session| (session.from_at, session.id.to_string()) >= (next.at, next.id.clone()));
+    }
+    Ok((found, next))
+}
+
+/// What an estimate of a missing boundary is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Neighbours {
+    /// When the device's last known disconnection before the session's end was.
+    pub previous_end: Option<Timestamp>,
+    /// When the device's next known connection after the session's start was.
+    pub next_start: Option<Timestamp>,
+}
+
+/// The two ends of a session, as far as they are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edges {
+    pub from_at: Timestamp,
+    pub until_at: Timestamp,
+    pub start_missing: bool,
+    pub end_missing: bool,
+    pub open: bool,
+    pub manual: bool,
+}
+
+/// Where a session is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drawn {
+    pub from: Timestamp,
+    pub until: Timestamp,
+}
+
+impl Drawn {
+    /// Half open, except that a session without length lies where it began.
+    pub fn overlaps(&self, from: Timestamp, until: Timestamp) -> bool {
+        self.from < until && (self.until > from || self.from >= from)
+    }
+}
+
+impl Neighbours {
+    pub(super) fn of(row: &AnyRow, index: usize) -> Result<Self, StoreError> {
+        Ok(Self { previous_end: row.maybe_time(index)?, next_start: row.maybe_time(index + 1)? })
+    }
+
+    /// A missing start is drawn at the previous disconnection, else an hour before the end; a
+    /// missing end at the next connection, else an hour after the start, but never before the moment
+    /// at which the device was last seen. A person's word of a start is taken as the estimate.
+    pub fn drawn(self, edges: &Edges, now: Timestamp) -> Drawn {
+        let mut drawn = Drawn { from: edges.from_at, until: edges.until_at };
+        if edges.start_missing && !edges.manual {
+            let end = if edges.open { now } else { edges.until_at };
+            drawn.from = self.previous_end.filter(|previous| *previous <= end).unwrap_or(end - ESTIMATE);
+        }
+        if edges.end_missing {
+            let estimate = self.next_start.unwrap_or(edges.from_at + ESTIMATE);
+            drawn.until = estimate.max(edges.until_at);
+        }
+        drawn
+    }
+}
+
+impl ListedSession {
+    pub fn edges(&self) -> Edges {
+        Edges {
+            from_at: self.from_at,
+            until_at: self.until_at,
+            start_missing: self.started_at.is_none(),
+            end_missing: self.end_missing(),
+            open: self.open,
+            manual: self.manual,
+        }
+    }
+}
+
+/// What a person says of one end of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundary {
+    Known(Timestamp),
+    /// Unknown; a start is drawn at the estimate, an end at it or later.
+    Missing {
+        estimate: Timestamp,
+    },
+}
+
+/// A session that a person enters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSession {
+    pub id: PresenceSessionId,
+    pub mac: MacAddr,
+    pub ip: String,
+    pub start: Boundary,
+    /// `None` while the device is still connected.
+    pub end: Option<Boundary>,
+    pub start_type: String,
+    /// Ignored while the device is still connected.
+    pub end_type: String,
+    /// When it was entered.
+    pub now: Timestamp,
+}
+
+/// What became of a [`NewSession`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    Created(ListedSession),
+    /// The same session was entered before.
+    AlreadyThere(ListedSession),
+    /// The device has an open session, and may have only one.
+    OpenExists(ListedSession),
+}
+
+/// Stores a session that a person entered. An unknown MAC becomes a device.
+pub async fn create(store: &Store, new: &NewSession) -> Result<Created, StoreError> {
+    let mut tx = store.begin().await?;
+    let device = devices::ensure(&mut tx, new.mac, new.now).await?;
+    let (started_at, from_at) = match new.start {
+        Boundary::Known(at) => (Some(at), at),
+        Boundary::Missing { estimate } => (None, estimate),
+    };
+    let (ended_at, until_at) = match new.end {
+        None => (None, Timestamp::from_micros(i64::MAX)),
+        Some(Boundary::Known(at)) => (Some(at), at),
+        Some(Boundary::Missing { estimate }) => (None, estimate.max(from_at)),
+    };
+    let session = ListedSession {
+        id: new.id,
+        mac: new.mac,
+        started_at,
+        ended_at,
+        from_at,
+        until_at,
+        start_type: new.start_type.clone(),
+        end_type: new.end.map(|_| new.end_type.clone()),
+        ip: Some(new.ip.clone()),
+        info: String::new(),
+        open: new.end.is_none(),
+        manual: true,
+    };
+    let same = sqlx::query(concat!(
+        columns!(),
+        "WHERE s.device = $1 AND s.from_at = $2 AND s.until_at = $3 AND s.manual = 1 ORDER BY s.id"
+    ))
+    .bind(device)
+    .bind(from_at.as_micros())
+    .bind(until_at.as_micros())
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in &same {
+        let there = self::session(row)?;
+        if (ListedSession { id: new.id, ..there.clone() }) == session {
+            tx.commit().await?;
+            return Ok(Created::AlreadyThere(there));
+        }
+    }
+    if session.open {
+        let open = sqlx::query(concat!(columns!(), "WHERE s.device = $1 AND s.open = 1"))
+            .bind(device)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if let Some(row) = open {
+            let there = self::session(&row)?;
+            tx.rollback().await?;
+            return Ok(Created::OpenExists(there));
+        }
+    }
+    insert(&mut tx, device, &session).await?;
+    tx.commit().await?;
+    Ok(Created::Created(session))
+}
+
+pub(super) async fn insert(
+    tx: &mut sqlx::Transaction<'_, sqlx::Any>,
+    device: i64,
+    session: &ListedSession,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO presence_sessions (id, device, started_at, ended_at, from_at, until_at, start_type, end_type, \
+         ip, info, open, manual) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(session.id.to_string())
+    .bind(device)
+    .bind(session.started_at.map(Timestamp::as_micros))
+    .bind(session.ended_at.map(Timestamp::as_micros))
+    .bind(session.from_at.as_micros())
+    .bind(session.until_at.as_micros())
+    .bind(session.start_type.as_str())
+    .bind(session.end_type.as_deref())
+    .bind(session.ip.as_deref())
+    .bind(session.info.as_str())
+    .bind(i64::from(session.open))
+    .bind(i64::from(session.manual))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Deletes all sessions of a device, the open one and those entered by hand too, and says how
+/// many there were. No replay of earlier events brings them back.
+pub async fn delete(store: &Store, mac: MacAddr, now: Timestamp) -> Result<u64, StoreError> {
+    let mut tx = store.begin().await?;
+    let Some(device) = devices::number(&mut tx, mac).await? else {
+        tx.rollback().await?;
+        return Ok(0);
+    };
+    let deleted = sqlx::query("DELETE FROM presence_sessions WHERE device = $1")
+        .bind(device)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+    sqlx::query(
+        "UPDATE devices SET sessions_from_at = $2, \
+         sessions_from_seq = (SELECT COALESCE(MAX(seq), 0) FROM presence_events) WHERE number = $1",
+    )
+    .bind(device)
+    .bind(now.as_micros())
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(deleted)
+}
