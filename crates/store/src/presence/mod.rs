@@ -6,9 +6,11 @@
 //!
 //! The queries know nothing of time zones, colours or wording: they take and give points in time.
 
+pub mod apply;
 pub mod counts;
 pub mod devices;
 pub mod events;
+pub mod load;
 pub mod sessions;
 pub mod sources;
 pub mod timeline;

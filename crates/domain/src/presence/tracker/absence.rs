@@ -51,7 +51,7 @@ impl Tracker {
             let found: Vec<_> = self
                 .sources
                 .values()
-                .filter(|source| source.config.strength == strength)
+                .filter(|source| source.config.enabled && source.config.strength == strength)
                 .filter(|source| knows(source) || (strength == Strength::Exhaustive && covers(source)))
                 .collect();
             if !found.is_empty() {

@@ -59,6 +59,13 @@ impl Device {
         self.addresses.push(address);
     }
 
+    /// An address that the store knows; the newest come first.
+    pub fn load_address(&mut self, address: Address) {
+        if self.addresses.len() < ADDRESSES_KEPT {
+            self.addresses.push(address);
+        }
+    }
+
     /// Writes down when each address was last seen; done when a session closes.
     pub(super) fn save_addresses(&self, changes: &mut Changes) {
         for address in &self.addresses {

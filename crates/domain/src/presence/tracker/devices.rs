@@ -238,6 +238,7 @@ impl Tracker {
         if let Some(open) = &device.open {
             self.unseen_longest.insert((open.last_seen, device.number));
         }
+        self.next_device = self.next_device.max(device.number.0 + 1);
         self.by_mac.insert(device.mac, device.number);
         self.devices.insert(device.number, device);
     }

@@ -137,6 +137,9 @@ impl SourceState {
         random: &mut Random,
         changes: &mut Changes,
     ) -> bool {
+        if !self.config.enabled {
+            return false;
+        }
         if self.last_started.is_some_and(|last| scan.started_at < last) {
             // Delivered out of order: what it saw was observed, its silence proves nothing now.
             return false;
