@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod clock;
 pub mod db;
+pub mod identity;
 pub mod presence;
 
 pub use clock::{Entropy, SystemClock};
