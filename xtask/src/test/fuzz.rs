@@ -65,9 +65,7 @@ fn cargo_fuzz() -> Command {
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths(std::iter::once(tools).chain(env::split_paths(&path))).unwrap_or(path);
     let mut command = cargo();
-    // libFuzzer's coverage flags are options of the stable compiler, but cargo-fuzz asks for a
-    // few that are not.
-    command.env("PATH", path).env("RUSTC_BOOTSTRAP", "1").arg("fuzz");
+    command.env("PATH", path).arg("fuzz");
     command
 }
 
