@@ -96,6 +96,10 @@ pub fn rights() -> Rights {
 }
 
 /// All interfaces, ordered by the kernel's number.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the kernel's many attributes, these are what matters here"
+)]
 pub async fn list() -> io::Result<Vec<Interface>> {
     let (connection, handle, _) = rtnetlink::new_connection()?;
     let connection = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(connection));
@@ -139,6 +143,10 @@ pub async fn find(name: &str) -> io::Result<Option<Interface>> {
     Ok(list().await?.into_iter().find(|interface| interface.name == name))
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the kernel's many attributes, these are what matters here"
+)]
 fn from_link(link: &netlink_packet_route::link::LinkMessage) -> Option<Interface> {
     let flags = link.header.flags;
     let mut name = None;

@@ -2,6 +2,10 @@
 //!
 //! The only crate that opens raw sockets or reads leases. It knows nothing of HTTP or SQL.
 
+pub mod frames;
+pub mod hostnames;
 pub mod interfaces;
 pub mod leases;
+mod packet;
 pub mod sources;
+pub mod vendor;

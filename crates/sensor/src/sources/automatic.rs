@@ -28,7 +28,9 @@ pub fn automatic(rights: Rights, interfaces: &[Interface]) -> Automatic {
         let on =
             |nudge| SourceSettings { interface: Some(interface.name.clone()), nudge, ..Default::default() };
         let has_ipv4 = interface.ipv4().next().is_some();
-        if rights.raw_sockets && has_ipv4 {
+        // A larger network is left to the neighbour table until somebody says which ranges are used.
+        let too_large = interface.ipv4().any(|(_, prefix)| prefix < 20);
+        if rights.raw_sockets && has_ipv4 && !too_large {
             specs.push(SourceSpec::new(SourceKind::Arp, on(None)));
             specs.push(SourceSpec::new(SourceKind::Passive, on(None)));
             // Every IPv4 address is asked by the ARP scan already.
@@ -39,8 +41,7 @@ pub fn automatic(rights: Rights, interfaces: &[Interface]) -> Automatic {
             }
             specs.push(SourceSpec::new(SourceKind::Neighbors, on(None)));
         }
-        let largest = interface.ipv4().map(|(_, prefix)| prefix).min();
-        if largest.is_some_and(|prefix| prefix < 20) {
+        if too_large {
             suggestions.push(format!(
                 "The network of {} is larger than a /20 and is not scanned as a whole: add arp sources with the \
                  ranges in use.",

@@ -5,9 +5,14 @@
 //! tries again at its next turn. What a sighting means for a device's presence is decided
 //! elsewhere; nothing here knows of sessions or of the store.
 
+mod arp;
 mod automatic;
+mod dhcp_leases;
+mod neighbors;
+mod passive;
 mod schedule;
 mod settings;
+mod silence;
 
 use std::sync::Arc;
 

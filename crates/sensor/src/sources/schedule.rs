@@ -12,7 +12,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Outlet, Pass, settings::SourceSpec};
+use super::{
+    Outlet, Pass, arp::ArpScan, dhcp_leases::DhcpLeases, neighbors::Neighbors, passive::Passive,
+    settings::SourceSpec,
+};
 
 /// How long a listening source listens when it is tried out.
 const TRY_OUT: Duration = Duration::from_secs(10);
@@ -21,31 +24,42 @@ const TRY_OUT: Duration = Duration::from_secs(10);
 /// between passes and ends when it is worth making the next pass early. Both may be dropped at any
 /// await: what must survive that is in the source itself.
 enum Runner {
+    Arp(ArpScan),
+    Neighbors(Neighbors),
+    Passive(Passive),
+    Leases(DhcpLeases),
     /// Others report it.
     Reported,
 }
 
 impl Runner {
     fn new(spec: &SourceSpec) -> Self {
+        let settings = &spec.settings;
         match spec.kind {
-            SourceKind::Arp
-            | SourceKind::Neighbors
-            | SourceKind::Passive
-            | SourceKind::DhcpLeases
-            | SourceKind::Import
-            | SourceKind::Push => Self::Reported,
+            SourceKind::Arp => Self::Arp(ArpScan::new(settings)),
+            SourceKind::Neighbors => Self::Neighbors(Neighbors::new(settings)),
+            SourceKind::Passive => Self::Passive(Passive::new(settings)),
+            SourceKind::DhcpLeases => Self::Leases(DhcpLeases::new(settings)),
+            SourceKind::Import | SourceKind::Push => Self::Reported,
         }
     }
 
-    async fn pass(&mut self, clock: &dyn Clock, _outlet: Option<&Outlet>) -> Pass {
+    async fn pass(&mut self, clock: &dyn Clock, outlet: Option<&Outlet>) -> Pass {
         match self {
+            Self::Arp(source) => source.pass(clock, outlet).await,
+            Self::Neighbors(source) => source.pass(clock).await,
+            Self::Passive(source) => source.pass(clock).await,
+            Self::Leases(source) => source.pass(clock).await,
             Self::Reported => reported(clock.now()),
         }
     }
 
-    async fn rest(&mut self, _clock: &dyn Clock, _outlet: Option<&Outlet>) {
+    async fn rest(&mut self, clock: &dyn Clock, outlet: Option<&Outlet>) {
         match self {
-            Self::Reported => std::future::pending().await,
+            Self::Neighbors(source) => source.rest(clock, outlet).await,
+            Self::Passive(source) => source.rest(clock, outlet).await,
+            Self::Leases(source) => source.rest().await,
+            Self::Arp(_) | Self::Reported => std::future::pending().await,
         }
     }
 }
