@@ -289,6 +289,10 @@ impl Server {
         self.process.log()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// SIGKILL.
     pub fn kill(self) {
         self.process.kill();
