@@ -2,6 +2,7 @@
 //!
 //! The only crate that opens raw sockets or reads leases. It knows nothing of HTTP or SQL.
 
+pub mod engine;
 pub mod frames;
 pub mod hostnames;
 pub mod interfaces;

@@ -56,3 +56,20 @@ pub async fn history(
         })
         .collect()
 }
+
+/// Writes the counts of a moment.
+pub async fn record(store: &Store, counts: Counts) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO presence_counts (at, online, sleeping, unknown, down, offline) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (at) DO NOTHING",
+    )
+    .bind(counts.at.as_micros())
+    .bind(counts.online)
+    .bind(counts.sleeping)
+    .bind(counts.unknown)
+    .bind(counts.down)
+    .bind(counts.offline)
+    .execute(store.write())
+    .await?;
+    Ok(())
+}

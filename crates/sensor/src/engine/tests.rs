@@ -1,0 +1,212 @@
+//! The engine with a real store and a clock that the test turns.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use sojourn_domain::{
+    presence::{Evidence, ScanOutcome},
+    time::Clock,
+};
+use sojourn_store::presence::{
+    events,
+    sessions::{self, Boundary, Filter, Position},
+    sources,
+};
+
+use super::*;
+
+#[derive(Clone)]
+struct TurnedClock(Arc<AtomicI64>);
+
+impl TurnedClock {
+    fn turn(&self, secs: i64) {
+        self.0.fetch_add(secs * 1_000_000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TurnedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct House {
+    store: Store,
+    clock: TurnedClock,
+    engine: Engine,
+    _folder: tempfile::TempDir,
+}
+
+const OPTIONS: Options = Options { run_sources: false, flush: Elapsed::from_secs(30), retention: None };
+
+impl House {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_file(&folder.path().join("sojourn.db")).await.unwrap();
+        let clock = TurnedClock(Arc::new(AtomicI64::new(1_750_000_000_000_000)));
+        let engine = Engine::start(store.clone(), Arc::new(clock.clone()), Entropy, OPTIONS).await.unwrap();
+        Self { store, clock, engine, _folder: folder }
+    }
+
+    fn handle(&self) -> PresenceHandle {
+        self.engine.handle()
+    }
+
+    fn batch(&self, devices: &[u8], seq: Option<i64>) -> PushBatch {
+        let now = self.clock.now();
+        PushBatch {
+            source: "attic/arp:eth0".into(),
+            kind: Some(SourceKind::Arp),
+            interval: Some(Elapsed::from_secs(30)),
+            seq,
+            scan: Some(Scan {
+                started_at: now,
+                finished_at: now,
+                outcome: ScanOutcome::Complete,
+                scope: String::new(),
+                covers: vec![],
+            }),
+            sightings: devices
+                .iter()
+                .map(|&device| Sighting {
+                    mac: mac(device),
+                    ip: Some(format!("192.0.2.{device}").parse().unwrap()),
+                    hostname: None,
+                    evidence: Evidence::Seen { at: now },
+                })
+                .collect(),
+        }
+    }
+
+    async fn scan(&self, devices: &[u8]) {
+        self.handle().report(self.batch(devices, None)).await.unwrap();
+        self.clock.turn(30);
+    }
+
+    /// Kills the engine without a word, and starts another on the same store.
+    async fn crash(self) -> Self {
+        let Self { store, clock, engine, _folder } = self;
+        drop(engine);
+        let engine = Engine::start(store.clone(), Arc::new(clock.clone()), Entropy, OPTIONS).await.unwrap();
+        Self { store, clock, engine, _folder }
+    }
+
+    async fn sessions(&self, device: u8) -> Vec<String> {
+        let filter = Filter { mac: Some(mac(device)), ..Filter::default() };
+        let listed = sessions::list(&self.store, &filter, &Position::newest(), 100).await.unwrap();
+        listed
+            .into_iter()
+            .rev()
+            .map(|s| format!("{} - {}", s.start_type, s.end_type.unwrap_or_else(|| "open".into())))
+            .collect()
+    }
+}
+
+fn mac(device: u8) -> MacAddr {
+    MacAddr::new([0, 0x16, 0x3e, 0, 0, device])
+}
+
+#[tokio::test]
+async fn what_is_reported_is_in_the_store_when_it_is_acknowledged() {
+    let house = House::open().await;
+    let mut updates = house.handle().subscribe();
+    house.scan(&[1, 2]).await;
+    assert_eq!(house.sessions(1).await, ["New Device - open"]);
+    let recorded = events::recorded_after(&house.store, 0, 10).await.unwrap();
+    assert_eq!(recorded.len(), 2);
+    let mut told = Vec::new();
+    while let Ok(update) = updates.try_recv() {
+        told.push(update);
+    }
+    assert!(told.iter().any(|update| matches!(update, PresenceUpdate::Events { last_seq: 2 })), "{told:?}");
+    assert!(told.iter().any(|update| matches!(update, PresenceUpdate::Device(m) if *m == mac(2))));
+    // The pusher did not end the automatic choice of sources.
+    assert!(sources::automatic(&house.store).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_repeated_batch_changes_nothing() {
+    let house = House::open().await;
+    let batch = house.batch(&[1], Some(7));
+    assert_eq!(
+        house.handle().report(batch.clone()).await.unwrap(),
+        Reported { accepted: 1, duplicate: false }
+    );
+    let house = house.crash().await;
+    assert_eq!(house.handle().report(batch).await.unwrap(), Reported { accepted: 0, duplicate: true });
+    assert_eq!(events::latest_seq(&house.store).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_crash_loses_no_session_and_doubles_no_event() {
+    let mut house = House::open().await;
+    for round in 0..30u8 {
+        house.scan(if round % 6 < 3 { &[1, 2] } else { &[1] }).await;
+        house = house.crash().await;
+    }
+    assert_eq!(house.sessions(1).await, ["New Device - open"]);
+    let seqs: Vec<_> =
+        events::recorded_after(&house.store, 0, 1000).await.unwrap().iter().map(|event| event.seq).collect();
+    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]));
+}
+
+#[tokio::test]
+async fn deleted_sessions_stay_deleted_and_manual_ones_stay() {
+    let house = House::open().await;
+    house.scan(&[1]).await;
+    assert_eq!(house.handle().delete_sessions(mac(1)).await.unwrap(), 1);
+    let now = house.clock.now();
+    let manual = NewSession {
+        id: Entropy.id(now),
+        mac: mac(1),
+        ip: "192.0.2.1".into(),
+        start: Boundary::Known(now - Elapsed::from_minutes(600)),
+        end: Some(Boundary::Known(now - Elapsed::from_minutes(500))),
+        start_type: "Connected".into(),
+        end_type: "Disconnected".into(),
+        now,
+    };
+    assert!(matches!(house.handle().create_session(manual).await.unwrap(), Created::Created(_)));
+    for _ in 0..10 {
+        house.scan(&[2]).await;
+    }
+    assert_eq!(house.sessions(1).await, ["Connected - Disconnected"]);
+    let house = house.crash().await;
+    house.scan(&[1, 2]).await;
+    assert_eq!(house.sessions(1).await, ["Connected - Disconnected", "Connected - open"]);
+}
+
+#[tokio::test]
+async fn an_open_manual_session_keeps_the_tracker_from_opening_one() {
+    let house = House::open().await;
+    let now = house.clock.now();
+    let manual = NewSession {
+        id: Entropy.id(now),
+        mac: mac(1),
+        ip: "192.0.2.1".into(),
+        start: Boundary::Known(now),
+        end: None,
+        start_type: "Connected".into(),
+        end_type: String::new(),
+        now,
+    };
+    house.handle().create_session(manual).await.unwrap();
+    house.scan(&[1]).await;
+    let house = house.crash().await;
+    house.scan(&[1]).await;
+    assert_eq!(house.sessions(1).await, ["Connected - open"]);
+    let live = house.handle().live(Some(vec![mac(1)])).await.unwrap();
+    assert_eq!(live[&mac(1)].state, DeviceState::Online);
+}
+
+#[tokio::test]
+async fn a_report_from_the_future_is_refused_and_changes_nothing() {
+    let house = House::open().await;
+    let mut batch = house.batch(&[1], None);
+    batch.sightings[0].evidence = Evidence::Seen { at: house.clock.now() + Elapsed::from_minutes(10) };
+    let error = house.handle().report(batch).await.unwrap_err();
+    assert!(matches!(error, EngineError::Report(ReportError::Ahead(_))), "{error}");
+    assert_eq!(events::latest_seq(&house.store).await.unwrap(), 0);
+}
