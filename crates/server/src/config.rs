@@ -74,6 +74,14 @@ pub struct Settings {
     /// A browser's login ends after so long in any case [default: 30d]
     #[arg(long, env = "SOJOURN_LOGIN_LIFETIME", value_name = "DURATION")]
     pub login_lifetime: Option<String>,
+
+    /// Look at the network from this machine; without it only sensors and scripts report [default: true]
+    #[arg(long, env = "SOJOURN_LOCAL_SOURCES", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub local_sources: Option<bool>,
+
+    /// Presence events, and closed sessions with them, are forgotten after so long [default: never]
+    #[arg(long, env = "SOJOURN_KEEP_PRESENCE", value_name = "DURATION")]
+    pub keep_presence: Option<String>,
 }
 
 /// How log lines are written.
@@ -109,6 +117,8 @@ impl Settings {
             metrics_public: self.metrics_public.or(file.metrics_public),
             login_idle: self.login_idle.or(file.login_idle),
             login_lifetime: self.login_lifetime.or(file.login_lifetime),
+            local_sources: self.local_sources.or(file.local_sources),
+            keep_presence: self.keep_presence.or(file.keep_presence),
         })
     }
 }
@@ -131,6 +141,8 @@ pub struct Config {
     pub metrics_public: bool,
     pub login_idle: Elapsed,
     pub login_lifetime: Elapsed,
+    pub local_sources: bool,
+    pub keep_presence: Option<Elapsed>,
     zone: TimeZone,
 }
 
@@ -191,6 +203,10 @@ impl Config {
             let text = text.as_deref().unwrap_or(default);
             Elapsed::parse(text).with_context(|| format!("{name} {text:?}"))
         };
+        let keep_presence = match settings.keep_presence {
+            Some(text) => Some(duration("keep_presence", Some(text), "")?),
+            None => None,
+        };
         Ok(Self {
             database: database_url(settings.database, &data_dir),
             data_dir,
@@ -204,6 +220,8 @@ impl Config {
             metrics_public: settings.metrics_public.unwrap_or(false),
             login_idle: duration("login_idle", settings.login_idle, "7d")?,
             login_lifetime: duration("login_lifetime", settings.login_lifetime, "30d")?,
+            local_sources: settings.local_sources.unwrap_or(true),
+            keep_presence,
             zone,
         })
     }

@@ -14,7 +14,8 @@ use anyhow::{Context as _, bail};
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use sojourn_store::{Store, SystemClock};
+use sojourn_sensor::engine::{self, Engine};
+use sojourn_store::{Entropy, Store, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -51,9 +52,16 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let shutdown = CancellationToken::new();
-    let state = AppState::new(store.clone(), Arc::new(SystemClock), config, shutdown.clone());
-
-    // The presence engine (sojourn_sensor::engine) starts here and is handed to the state.
+    let options = engine::Options {
+        run_sources: config.local_sources,
+        retention: config.keep_presence,
+        ..engine::Options::default()
+    };
+    let engine = Engine::start(store.clone(), Arc::new(SystemClock), Entropy, options)
+        .await
+        .context("start the presence engine")?;
+    let state =
+        AppState::new(store.clone(), engine.handle(), Arc::new(SystemClock), config, shutdown.clone());
 
     let handle = axum_server::Handle::new();
     let server = tokio::spawn(listen(listener, tls.clone(), handle.clone(), http::app(state)));
@@ -76,7 +84,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     shutdown.cancel();
     handle.graceful_shutdown(Some(GRACE));
     server.await.context("stop the HTTP server")?.context("stop the HTTP server")?;
-    // What runs (the presence engine) finishes here, before the store closes.
+    // It writes what it knows before the store closes.
+    engine.stop().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())

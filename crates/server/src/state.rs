@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use sojourn_domain::time::{Clock, Timestamp};
+use sojourn_sensor::engine::PresenceHandle;
 use sojourn_store::{Entropy, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +15,8 @@ use crate::{config::Config, http::metrics::Metrics};
 #[derive(Clone)]
 pub struct AppState {
     pub store: Store,
+    /// Every change of presence goes through it.
+    pub presence: PresenceHandle,
     pub clock: Arc<dyn Clock>,
     pub entropy: Entropy,
     pub config: Arc<Config>,
@@ -25,9 +28,16 @@ pub struct AppState {
 }
 
 impl AppState {
-    pub fn new(store: Store, clock: Arc<dyn Clock>, config: Config, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        store: Store,
+        presence: PresenceHandle,
+        clock: Arc<dyn Clock>,
+        config: Config,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             store,
+            presence,
             clock,
             entropy: Entropy,
             zone: config.zone(),
