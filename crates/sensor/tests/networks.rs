@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 use sojourn_domain::{
     id::Id,
     mac::MacAddr,
-    presence::{ScanOutcome, SourceKind},
+    presence::{Evidence, ScanOutcome, SourceKind},
     time::{Clock as _, Elapsed},
 };
 use sojourn_sensor::sources::{
@@ -279,4 +279,30 @@ fn an_interface_that_does_not_exist_blinds_every_source() {
         spec.settings.interface = Some("nowhere0".to_owned());
         assert_blind(&once(&host, &spec), "there is no interface nowhere0");
     }
+}
+
+#[test]
+fn a_real_server_s_lease_file_tells_of_a_host_that_takes_a_lease() {
+    let Some(network) = Network::new() else { return };
+    let segment = network.segment();
+    let hosts = segment.hosts(2);
+    let (first, last) = (segment.address(100).to_string(), segment.address(150).to_string());
+    let Some(server) = tools::Dnsmasq::start(&hosts[0], &first, &last) else { return };
+    let settings = SourceSettings { path: Some(server.leases()), ..SourceSettings::default() };
+    let spec = SourceSpec::new(SourceKind::DhcpLeases, settings);
+    stand_on(&hosts[0], async {
+        let (_source, mut messages) = start(spec, Elapsed::from_secs(600));
+        let before = next_pass(&mut messages).await;
+        assert!(before.sightings.is_empty(), "{before:?}");
+        let leased = server.lease(&hosts[1], "tablet");
+        let pass = next_pass(&mut messages).await;
+        let [sighting] = pass.sightings.as_slice() else { panic!("{pass:?}") };
+        assert_eq!((sighting.mac.to_string(), sighting.ip), (hosts[1].mac(), Some(leased.into())));
+        assert_eq!(sighting.hostname.as_deref(), Some("tablet"));
+        let Evidence::Held { at, until } = sighting.evidence else { panic!("{pass:?}") };
+        assert!(
+            until.since(at) > Elapsed::from_secs(100) && until.since(at) < Elapsed::from_secs(130),
+            "{pass:?}"
+        );
+    });
 }
