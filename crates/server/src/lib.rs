@@ -6,5 +6,7 @@
 pub mod cli;
 pub mod config;
 pub mod http;
+pub mod password;
+pub mod refusals;
 pub mod serve;
 pub mod state;

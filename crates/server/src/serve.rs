@@ -15,13 +15,13 @@ use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use sojourn_sensor::engine::{self, Engine};
-use sojourn_store::{Entropy, Store, SystemClock};
+use sojourn_store::{Entropy, Store, SystemClock, identity::SecretHash};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, LogFormat, TlsFiles},
-    http,
+    http::{self, auth::new_secret},
     state::AppState,
 };
 
@@ -60,8 +60,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let engine = Engine::start(store.clone(), Arc::new(SystemClock), Entropy, options)
         .await
         .context("start the presence engine")?;
-    let state =
-        AppState::new(store.clone(), engine.handle(), Arc::new(SystemClock), config, shutdown.clone());
+    let (state, background) =
+        AppState::start(store.clone(), engine.handle(), Arc::new(SystemClock), config, shutdown.clone());
+    offer_setup(&state, address).await?;
 
     let handle = axum_server::Handle::new();
     let server = tokio::spawn(listen(listener, tls.clone(), handle.clone(), http::app(state)));
@@ -86,8 +87,38 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     server.await.context("stop the HTTP server")?.context("stop the HTTP server")?;
     // It writes what it knows before the store closes.
     engine.stop().await;
+    background.finish().await;
     store.close().await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// While there is no administrator, each start prints a new link with which to make one. The code
+/// stands behind the `#`, so that no browser sends it in an address and no proxy logs it.
+async fn offer_setup(state: &AppState, address: SocketAddr) -> anyhow::Result<()> {
+    let code = new_secret("", state.entropy);
+    if !state.store.setup_offer(&SecretHash::of(&code)).await.context("prepare the setup")? {
+        return Ok(());
+    }
+    let base = match (&state.config.public_url, &state.config.tls) {
+        (Some(url), _) => url.clone(),
+        (None, tls) => {
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            let host = if address.ip().is_unspecified() {
+                format!("localhost:{}", address.port())
+            } else {
+                address.to_string()
+            };
+            format!("{scheme}://{host}")
+        }
+    };
+    let link = format!("{base}/ui/setup#code={code}");
+    if tracing::enabled!(tracing::Level::WARN) {
+        tracing::warn!("open this link to make the first administrator: {link}");
+    } else {
+        // The log was told to be quiet, but without the link nobody gets in.
+        writeln!(std::io::stderr(), "open this link to make the first administrator: {link}")?;
+    }
     Ok(())
 }
 

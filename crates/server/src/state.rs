@@ -1,14 +1,28 @@
-//! What every request may need, put together once at the start.
+//! What every request may need, put together once at the start, and the small tasks that keep it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
-use sojourn_domain::time::{Clock, Timestamp};
+use sojourn_domain::{
+    id::{LoginId, TokenId},
+    time::{Clock, Timestamp},
+};
 use sojourn_sensor::engine::PresenceHandle;
-use sojourn_store::{Entropy, Store};
+use sojourn_store::{Entropy, Store, StoreError};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, http::metrics::Metrics};
+use crate::{
+    config::Config,
+    http::{metrics::Metrics, problem::chain},
+    password::Passwords,
+    refusals::{self, Refusals},
+};
+
+/// Notes of use that may wait to be written.
+const USES: usize = 64;
+/// How often what has ended is forgotten.
+const HOUSEKEEPING: Duration = Duration::from_secs(600);
 
 /// Shared by all requests; cheap to clone. Handlers get it only through a guard
 /// ([`crate::http::actor`]), never directly.
@@ -23,19 +37,38 @@ pub struct AppState {
     /// The zone in which local times are read and written.
     pub zone: TimeZone,
     pub metrics: Arc<Metrics>,
+    pub passwords: Passwords,
+    /// Word to the audit trail of what was refused.
+    pub refusals: Refusals,
     /// Cancelled when the server stops: streams end, tasks finish.
     pub shutdown: CancellationToken,
+    uses: mpsc::Sender<Use>,
+}
+
+/// A credential was used; written at most once a minute for each.
+#[derive(Debug, Clone, Copy)]
+pub enum Use {
+    Token(TokenId, Timestamp),
+    Login(LoginId, Timestamp),
+}
+
+/// The tasks behind an [`AppState`]. They end with this value.
+pub struct Background {
+    tasks: JoinSet<()>,
 }
 
 impl AppState {
-    pub fn new(
+    /// Puts the state together and starts the tasks behind it.
+    pub fn start(
         store: Store,
         presence: PresenceHandle,
         clock: Arc<dyn Clock>,
         config: Config,
         shutdown: CancellationToken,
-    ) -> Self {
-        Self {
+    ) -> (Self, Background) {
+        let (uses, used) = mpsc::channel(USES);
+        let state = Self {
+            refusals: Refusals::new(store.clone()),
             store,
             presence,
             clock,
@@ -43,11 +76,74 @@ impl AppState {
             zone: config.zone(),
             config: Arc::new(config),
             metrics: Arc::new(Metrics::new()),
+            passwords: Passwords::new(Entropy),
             shutdown,
-        }
+            uses,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(write_uses(state.store.clone(), used, state.shutdown.clone()));
+        tasks.spawn(keep_house(state.clone()));
+        (state, Background { tasks })
     }
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Notes that a credential was used. When many wait already the note is dropped: the next use
+    /// makes another.
+    pub fn note_use(&self, used: Use) {
+        let _ = self.uses.try_send(used);
+    }
+}
+
+impl Background {
+    /// Waits until the tasks have finished what they were about, after the shutdown was called for.
+    pub async fn finish(mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a background task ended early");
+            }
+        }
+    }
+}
+
+async fn write_uses(store: Store, mut used: mpsc::Receiver<Use>, shutdown: CancellationToken) {
+    loop {
+        let next = tokio::select! {
+            next = used.recv() => next,
+            () = shutdown.cancelled() => None,
+        };
+        let written = match next {
+            Some(Use::Token(token, at)) => store.token_used(token, at).await,
+            Some(Use::Login(login, at)) => store.login_used(login, at).await,
+            None => return,
+        };
+        log_failure(written, "the use of a credential was not noted");
+    }
+}
+
+/// Refusals are gathered by the minute; ended logins and old guesses are forgotten.
+async fn keep_house(state: AppState) {
+    let mut gather = tokio::time::interval(refusals::WINDOW.to_std());
+    let mut forget = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        tokio::select! {
+            _ = gather.tick() => state.refusals.flush(state.now()).await,
+            _ = forget.tick() => {
+                let now = state.now();
+                log_failure(state.store.guesses_prune(now).await, "old guesses were not forgotten");
+                let pruned = state.store.logins_prune(now, state.config.login_idle).await;
+                log_failure(pruned, "ended logins were not forgotten");
+            }
+            () = state.shutdown.cancelled() => break,
+        }
+    }
+    state.refusals.flush(state.now()).await;
+}
+
+fn log_failure(result: Result<(), StoreError>, what: &'static str) {
+    if let Err(error) = result {
+        tracing::warn!(error = chain(&error), "{what}");
     }
 }

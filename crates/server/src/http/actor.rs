@@ -22,7 +22,9 @@ use axum::{
 use sojourn_domain::{
     id::{LoginId, TokenId, UserId},
     policy::{Permission, Permissions},
+    time::Timestamp,
 };
+use sojourn_store::audit::{ActorKind, By};
 
 use super::{
     client::{Client, foreign_origin},
@@ -59,13 +61,27 @@ pub struct Actor {
 /// What the caller proved itself with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
-    Token(TokenId),
+    Token {
+        id: TokenId,
+        /// It may do less than its user's role.
+        limited: bool,
+        expires_at: Option<Timestamp>,
+    },
     Login(LoginId),
 }
 
 impl Actor {
     pub fn may(&self, permission: Permission) -> bool {
         self.permissions.contains(&permission)
+    }
+
+    /// Who acts now, for the audit trail.
+    pub fn by(&self, now: Timestamp) -> By {
+        let kind = match self.credential {
+            Credential::Token { .. } => ActorKind::Token,
+            Credential::Login(_) => ActorKind::User,
+        };
+        By::user(kind, self.user, &self.name, now, self.client.address.to_string())
     }
 
     /// For decisions that a guard cannot make, because they depend on the object.
@@ -217,8 +233,8 @@ impl Presented {
     async fn actor(&self, state: &AppState, parts: &mut Parts) -> Result<Option<Actor>, Problem> {
         let client = client(parts);
         let actor = match self {
-            Self::Bearer(secret) => super::identity::by_token(state, secret, client).await?,
-            Self::Cookie(secret) => super::identity::by_login(state, secret, client).await?,
+            Self::Bearer(secret) => super::auth::by_token(state, secret, client).await?,
+            Self::Cookie(secret) => super::auth::by_login(state, secret, client).await?,
             Self::Unreadable => None,
         };
         if let (Some(actor), Some(slot)) = (&actor, parts.extensions.get::<ActorSlot>()) {

@@ -5,7 +5,9 @@
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Request, path::ErrorKind, rejection::PathRejection},
+    extract::{
+        FromRequest, FromRequestParts, RawPathParams, Request, path::ErrorKind, rejection::PathRejection,
+    },
     http::{StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
@@ -96,12 +98,7 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         match cause.classify() {
             serde_json::error::Category::Data => {
                 let message = without_position(&cause);
-                // A missing or unknown field is named in the message, not in the path.
-                let field = named_field(&message).map_or_else(
-                    || path.clone(),
-                    |name| if path == "." { name.to_owned() } else { format!("{path}.{name}") },
-                );
-                Problem::invalid(if field == "." { "body".to_owned() } else { field }, message)
+                Problem::invalid(whole_field(&path, &message, "body"), message)
             }
             serde_json::error::Category::Syntax | serde_json::error::Category::Eof => {
                 Problem::unreadable(format!("the body is not JSON: {cause}"))
@@ -124,6 +121,30 @@ fn without_position(error: &serde_json::Error) -> String {
     }
 }
 
+/// Where a value stands. A missing field is named in serde's message and not in the path; an
+/// unknown one in both.
+fn whole_field(path: &str, message: &str, all: &str) -> String {
+    match named_field(message) {
+        Some(name) if path == "." || path == name => name.to_owned(),
+        Some(name) if path.ends_with(&format!(".{name}")) => path.to_owned(),
+        Some(name) => format!("{path}.{name}"),
+        None if path == "." => all.to_owned(),
+        None => path.to_owned(),
+    }
+}
+
+/// Says what is accepted where the standard library only says what is wrong.
+fn accepted(message: String) -> String {
+    match message.as_str() {
+        "invalid digit found in string"
+        | "cannot parse integer from empty string"
+        | "number too large to fit in target type"
+        | "number too small to fit in target type" => "expected a whole number within bounds".to_owned(),
+        "provided string was not `true` or `false`" => "expected true or false".to_owned(),
+        _ => message,
+    }
+}
+
 /// The field in serde's "missing field `x`" and "unknown field `x`, expected …".
 fn named_field(message: &str) -> Option<&str> {
     ["missing field `", "unknown field `", "duplicate field `"]
@@ -142,17 +163,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
 /// Reads `application/x-www-form-urlencoded` text.
 pub fn from_query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
-    let pairs = serde_urlencoded::Deserializer::new(form_pairs(text));
+    if let Some((name, _)) = form_urlencoded::parse(text.as_bytes()).find(|(_, value)| value.contains('\0')) {
+        return Err(Problem::invalid(name, "expected text without NUL characters"));
+    }
+    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes()));
     serde_path_to_error::deserialize(pairs).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
-        let field = named_field(&message).map_or_else(|| path.clone(), str::to_owned);
-        Problem::invalid(if field == "." { "query".to_owned() } else { field }, message)
+        Problem::invalid(whole_field(&path, &message, "query"), accepted(message))
     })
-}
-
-fn form_pairs(text: &str) -> form_urlencoded::Parse<'_> {
-    form_urlencoded::parse(text.as_bytes())
 }
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -170,9 +189,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
                 }
                 ErrorKind::DeserializeError { key, value: _, message } => Problem::invalid(key, message),
                 ErrorKind::ParseError { .. } | ErrorKind::ParseErrorAtIndex { .. } => {
-                    Problem::invalid("path", "a part of the path could not be read")
+                    Problem::invalid(only_parameter(parts, state).await, "it could not be read")
                 }
-                ErrorKind::Message(message) => Problem::invalid("path", message),
+                ErrorKind::Message(message) => Problem::invalid(only_parameter(parts, state).await, message),
                 other => {
                     tracing::error!(error = %other, "a path could not be read");
                     Problem::internal()
@@ -183,5 +202,68 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
                 Err(Problem::internal())
             }
         }
+    }
+}
+
+/// The name of the path's parameter, where it has one only.
+async fn only_parameter<S: Send + Sync>(parts: &mut Parts, state: &S) -> String {
+    let parameters = RawPathParams::from_request_parts(parts, state).await;
+    let names: Vec<String> = parameters.iter().flatten().map(|(name, _)| name.to_owned()).collect();
+    match names.as_slice() {
+        [name] => name.clone(),
+        [] | [_, _, ..] => "path".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[expect(dead_code, reason = "only read")]
+        n: u8,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[expect(dead_code, reason = "only read")]
+        list: Vec<Inner>,
+    }
+
+    fn detail(problem: &Problem) -> String {
+        format!("{} {}", problem.status().as_u16(), problem.detail())
+    }
+
+    #[test]
+    fn json_that_is_wrong_is_named_by_its_path() {
+        let wrong = |text: &str| detail(&from_json::<Outer>(text.as_bytes()).unwrap_err());
+        assert!(wrong("{").starts_with("400 "));
+        assert!(wrong("{\"list\":[]} x").starts_with("400 "));
+        assert!(wrong("{\"list\":\"\\ud800\"}").starts_with("4"));
+        assert_eq!(wrong("{}"), "422 list: missing field `list`");
+        assert!(wrong("[]").starts_with("422 "), "{}", wrong("[]"));
+        assert!(wrong("{\"list\":[],\"x\":1}").starts_with("422 x: unknown field `x`"));
+        assert!(wrong("{\"list\":[{\"n\":1},{}]}").starts_with("422 list[1].n: missing field"));
+        assert!(wrong("{\"list\":[{\"n\":300}]}").starts_with("422 list[0].n: invalid value"));
+        assert!(wrong("{\"list\":[{\"n\":1,\"m\":2}]}").starts_with("422 list[0].m: unknown field"));
+    }
+
+    #[test]
+    fn queries_that_are_wrong_name_the_parameter() {
+        #[derive(Debug, Deserialize)]
+        struct Q {
+            #[expect(dead_code, reason = "only read")]
+            page: Option<u32>,
+        }
+        let wrong = |text: &str| detail(&from_query::<Q>(text).unwrap_err());
+        assert_eq!(wrong("page=x"), "422 page: expected a whole number within bounds");
+        assert!(wrong("page=1&page=2").starts_with("422 page"));
+        assert!(wrong("q=%00").starts_with("422 q: "));
+        assert!(from_query::<Q>("unknown=1").is_ok());
     }
 }

@@ -1,24 +1,28 @@
 //! The HTTP API and the web UI: one list of routes, served at `/` and, identically, at `/api/v1`.
 //!
 //! Nothing here decides what presence or identity mean; it reads requests, asks the store and the
-//! sensor, and writes answers. What goes over the wire is declared beside each handler and nowhere
-//! deeper.
+//! sensor, and writes answers. What goes over the wire is declared in [`wire`] and nowhere deeper.
 
 pub mod actor;
 mod assets;
+mod audit;
+pub mod auth;
 pub mod client;
 pub mod devices;
 pub mod extract;
 mod health;
-mod identity;
 pub mod metrics;
 mod observe;
 pub mod openapi;
 pub mod page;
 pub mod presence;
 pub mod problem;
+mod roles;
 pub mod sources;
 pub mod stream;
+mod tokens;
+mod users;
+pub mod wire;
 
 use std::time::Duration;
 
@@ -51,7 +55,11 @@ fn routes() -> Routes {
         .merge(devices::router())
         .merge(stream::router())
         .merge(sources::router())
-        .merge(identity::router())
+        .merge(auth::router())
+        .merge(users::router())
+        .merge(roles::router())
+        .merge(tokens::router())
+        .merge(audit::router())
         .merge(openapi::router())
         .merge(health::router())
         .merge(metrics::router())

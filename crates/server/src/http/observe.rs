@@ -10,6 +10,8 @@ use axum::{
     response::Response,
 };
 use data_encoding::BASE32_NOPAD;
+use serde_json::json;
+use sojourn_store::audit::{By, Deed};
 use tracing::Instrument as _;
 
 use super::{Refusal, actor::ActorSlot, client::Client};
@@ -35,20 +37,29 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request,
 
     let mut response = next.run(request).instrument(span.clone()).await;
 
-    let _entered = span.enter();
     let status = response.status();
     let route = route.as_deref().unwrap_or("none");
     state.metrics.requests.observe(&method, route, status, began.elapsed());
     let actor = slot.get();
-    tracing::debug!(
+    span.in_scope(|| {
+        tracing::debug!(
         http.status = status.as_u16(),
         duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         user = actor.map(|actor| actor.name.as_str()),
         client = %client.address,
         "answered"
-    );
+        )
+    });
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-        tracing::info!(code = refusal.code, client = %client.address, "refused");
+        span.in_scope(|| tracing::info!(code = refusal.code, client = %client.address, "refused"));
+        let now = state.now();
+        let by = match slot.get() {
+            Some(actor) => actor.by(now),
+            None => By::anonymous(now, client.address.to_string()),
+        };
+        // The route, not the path: what people put into paths is theirs, and endless.
+        let deed = Deed::refused("access.refused", format!("{method} {route}"), json!({}));
+        state.refusals.note(by, deed, refusal.code).instrument(span.clone()).await;
     }
     secure(&mut response, path.starts_with("/ui") || path.ends_with("/docs"), client.secure, &id);
     response

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use sojourn_store::StoreError;
+use sojourn_store::{StoreError, identity::IdentityError};
 use utoipa::ToSchema;
 
 /// An error answer in the making.
@@ -189,6 +189,10 @@ impl Problem {
         self.status
     }
 
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub fn code(&self) -> &'static str {
         self.code
     }
@@ -232,6 +236,24 @@ impl From<StoreError> for Problem {
         let cause: &dyn std::error::Error = &error;
         tracing::error!(error = %chain(cause), "the store failed");
         problem
+    }
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        let text = error.to_string();
+        match error {
+            IdentityError::Store(error) => error.into(),
+            IdentityError::NameTaken => Self::conflict("name_taken", text),
+            IdentityError::RoleTaken => Self::conflict("role_taken", text),
+            IdentityError::UnknownRole(_) => Self::invalid("role", text),
+            IdentityError::LastAdmin => Self::conflict("last_admin", text),
+            IdentityError::BuiltinRole => Self::conflict("builtin_role", text),
+            IdentityError::RoleInUse(_) => Self::conflict("role_in_use", text),
+            IdentityError::SetupOver => Self::conflict("setup_over", text),
+            IdentityError::SetupCode => Self::new(StatusCode::UNAUTHORIZED, "setup_code", text)
+                .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sojourn\"")),
+        }
     }
 }
 
