@@ -34,9 +34,10 @@ function clockTicks(from: number, to: number, step: number, zone: string): Tick[
   while (at <= to) {
     // The next multiple of the step on the wall clock; a DST change moves it, so it is looked up anew.
     const shift = offset(at, zone);
-    let next = Math.ceil((at + shift) / step) * step - shift;
-    const moved = offset(next, zone) - shift;
-    if (moved) next = Math.ceil((next + shift + moved) / step) * step - shift - moved;
+    const target = Math.ceil((at + shift) / step) * step;
+    let next = target - shift;
+    const after = offset(next, zone);
+    if (after !== shift && target - after >= at && offset(target - after, zone) === after) next = target - after;
     if (next > to) break;
     if (next >= at) {
       const w = wall(next, zone);
