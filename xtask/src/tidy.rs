@@ -57,8 +57,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
 const BANNED: &[(&str, &str)] = &[
     (concat!("unbounded", "_channel"), "every queue is bounded"),
     (concat!("unbounded", "()"), "every queue is bounded"),
-    (concat!("#[", "allow"), "use expect, with a reason"),
-    (concat!("#![", "allow"), "use expect, with a reason"),
+    (concat!("#[", "allow("), "use expect, with a reason"),
+    (concat!("#![", "allow("), "use expect, with a reason"),
     (concat!("todo", "!("), "finish it, or leave it out"),
     (concat!("unimplemented", "!("), "finish it, or leave it out"),
     (concat!("dbg", "!("), "a trace for one person"),
