@@ -346,3 +346,15 @@ fn a_host_that_says_goodbye_is_gone_at_once() {
     net.say(0, A, Evidence::Gone { at: net.now() });
     net.assert_sessions(A, &["0s New Device - 30s Disconnected"]);
 }
+
+#[test]
+fn what_a_sensor_saw_before_it_was_known_here_counts() {
+    let mut net = Network::with(&[SourceKind::Push]);
+    net.advance(minutes(60));
+    let early = net.now() - minutes(120);
+    for round in 0..10 {
+        let devices = if round < 3 { vec![A] } else { vec![] };
+        net.deliver(0, (early + secs(round * 30), devices));
+    }
+    net.assert_sessions(A, &["-3600s New Device - -3540s Disconnected"]);
+}

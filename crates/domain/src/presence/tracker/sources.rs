@@ -34,6 +34,8 @@ pub struct SourceState {
     pub config: SourceConfig,
     pub scope: Scope,
     pub covers: Vec<Subnet>,
+    /// Before this nobody looked: when it was added, or the first scan it told of.
+    pub watching_since: Timestamp,
     pub health: Health,
     pub health_since: Timestamp,
     pub last_started: Option<Timestamp>,
@@ -58,6 +60,7 @@ impl SourceState {
         Self {
             scope: Scope::new(),
             covers: Vec::new(),
+            watching_since: config.created_at,
             health,
             health_since: config.created_at,
             last_started: None,
@@ -104,8 +107,8 @@ impl SourceState {
     /// A gap kept the source from noticing that a device left after `seen`: it had not been looked
     /// for twice when the gap began.
     pub(super) fn hides_leaving_after(&self, seen: Timestamp) -> Option<&'static str> {
-        if seen < self.config.created_at {
-            return Some("did not exist yet");
+        if seen < self.watching_since {
+            return Some("was not looking yet");
         }
         self.gaps
             .iter()
@@ -121,7 +124,7 @@ impl SourceState {
 
     /// When the last gap ended.
     pub(super) fn sighted_since(&self) -> Timestamp {
-        self.gaps.back().and_then(|gap| gap.until).unwrap_or(self.config.created_at)
+        self.gaps.back().and_then(|gap| gap.until).unwrap_or(self.watching_since)
     }
 
     pub(super) fn covers(&self, ip: std::net::IpAddr) -> bool {
@@ -150,6 +153,9 @@ impl SourceState {
         self.last_seen_count = Some(i64::try_from(seen).unwrap_or(i64::MAX));
         match &scan.outcome {
             ScanOutcome::Complete => {
+                if self.complete_at.is_none() {
+                    self.watching_since = self.watching_since.min(scan.started_at);
+                }
                 self.scope.clone_from(&scan.scope);
                 self.covers.clone_from(&scan.covers);
                 self.end_gap(scan.started_at, changes);
