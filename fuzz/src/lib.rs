@@ -6,3 +6,7 @@
 pub mod frames;
 #[path = "../../crates/sensor/src/hostnames.rs"]
 pub mod hostnames;
+#[path = "../../crates/sensor/src/imports.rs"]
+pub mod imports;
+#[path = "../../crates/sensor/src/leases/mod.rs"]
+pub mod leases;

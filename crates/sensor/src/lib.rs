@@ -5,6 +5,7 @@
 pub mod engine;
 pub mod frames;
 pub mod hostnames;
+pub mod imports;
 pub mod interfaces;
 pub mod leases;
 mod packet;
