@@ -187,7 +187,7 @@ pub fn prepare_data_dir(path: &Path) -> anyhow::Result<()> {
 }
 
 /// One server a data directory. The lock goes with the process, however it ends.
-fn lock(data_dir: &Path) -> anyhow::Result<File> {
+pub fn lock(data_dir: &Path) -> anyhow::Result<File> {
     let path = data_dir.join("lock");
     let file = File::options()
         .create(true)
@@ -198,7 +198,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
-            bail!("another server runs on the data directory {}", data_dir.display())
+            bail!("a server runs on the data directory {}", data_dir.display())
         }
         Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
     }

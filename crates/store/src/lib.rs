@@ -4,6 +4,7 @@
 //! what makes that possible stands in [`db`].
 
 pub mod audit;
+pub mod backup;
 pub mod clock;
 pub mod db;
 pub mod identity;

@@ -2,12 +2,16 @@
 //!
 //! Exit codes: 0 done, 2 wrong usage, 1 anything else with one line on standard error.
 
+mod audit;
+mod backup;
 mod import;
 mod scan;
 mod sensor;
 mod source;
+mod token;
+mod user;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fs::File, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -30,6 +34,12 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve(Serve),
+    /// Users
+    #[command(subcommand)]
+    User(user::User),
+    /// Tokens, with which programs prove who they are
+    #[command(subcommand)]
+    Token(token::Token),
     /// Presence sources
     #[command(subcommand)]
     Source(source::Source),
@@ -40,6 +50,13 @@ enum Command {
     /// Bring another tool's output or history in
     #[command(subcommand)]
     Import(import::Import),
+    /// The audit trail
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Write the whole state into a file, while the server runs
+    Backup(backup::Backup),
+    /// Bring the state from such a file back; the server must not run
+    Restore(backup::Restore),
     /// Print the OpenAPI document
     #[command(hide = true)]
     Openapi,
@@ -69,25 +86,49 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        Settings { data_dir: self.data_dir.clone(), database: self.database.clone(), ..Settings::default() }
+            .with_file(self.config.as_deref())
+    }
+
     /// Opens the installation's store, beside a running server if there is one.
     pub(crate) async fn open(&self) -> anyhow::Result<Store> {
-        let settings = Settings {
-            data_dir: self.data_dir.clone(),
-            database: self.database.clone(),
-            ..Settings::default()
-        }
-        .with_file(self.config.as_deref())?;
+        let settings = self.settings()?;
         let url = match (settings.database, settings.data_dir) {
             (Some(database), _) => database,
             (None, Some(data_dir)) => {
                 crate::serve::prepare_data_dir(&data_dir)?;
                 crate::config::database_url(None, &data_dir).0
             }
-            (None, None) => anyhow::bail!("which installation? give --data-dir DIR or --database URL"),
+            (None, None) => {
+                return Err(Usage(anyhow::anyhow!(
+                    "which installation? give --data-dir DIR or --database URL"
+                ))
+                .into());
+            }
         };
         Store::open(&url).await.context("open the database")
     }
+
+    /// Keeps a server from running on the data directory, where one is named.
+    pub(crate) fn lock(&self) -> anyhow::Result<Option<File>> {
+        let Some(data_dir) = self.settings()?.data_dir else { return Ok(None) };
+        crate::serve::prepare_data_dir(&data_dir)?;
+        crate::serve::lock(&data_dir).map(Some)
+    }
 }
+
+/// The command was used wrongly, in a way that clap does not see.
+#[derive(Debug)]
+pub(crate) struct Usage(anyhow::Error);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 /// Reads the arguments, does what they say, and tells how it went.
 pub fn main() -> ExitCode {
@@ -96,7 +137,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
-            ExitCode::FAILURE
+            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -104,9 +145,14 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(serve) => {
-            let config = Config::new(serve.settings.with_file(serve.config.as_deref())?)?;
+            let config = Config::new(serve.settings.with_file(serve.config.as_deref())?).map_err(Usage)?;
             runtime()?.block_on(crate::serve::serve(config))
         }
+        Command::User(user) => runtime()?.block_on(user.run()),
+        Command::Token(token) => runtime()?.block_on(token.run()),
+        Command::Audit(audit) => runtime()?.block_on(audit.run()),
+        Command::Backup(backup) => runtime()?.block_on(backup.run()),
+        Command::Restore(restore) => runtime()?.block_on(restore.run()),
         Command::Source(source) => runtime()?.block_on(source.run()),
         Command::Scan(scan) => runtime()?.block_on(scan.run()),
         Command::Sensor(sensor) => runtime()?.block_on(sensor.run()),
@@ -129,6 +175,26 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+pub(crate) fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
+    print(&format!("{value:#}\n"))
+}
+
+/// Columns that are as wide as their widest cell.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut lines = vec![head.map(str::to_owned)];
+    // What people wrote must not move the cursor of those who read it.
+    lines.extend(rows.map(|row| row.map(|cell| cell.replace(char::is_control, "\u{fffd}"))));
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for line in &lines {
+        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
 }
 
 /// One line on standard error.

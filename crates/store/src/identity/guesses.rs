@@ -15,10 +15,14 @@
 
 use std::net::IpAddr;
 
+use serde_json::json;
 use sojourn_domain::time::{Elapsed, Timestamp};
 use sqlx::AnyConnection;
 
-use crate::db::{Store, StoreError};
+use crate::{
+    audit::{Act, By, Deed},
+    db::{Store, StoreError},
+};
 
 /// What is guessed at, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,15 +175,15 @@ impl Store {
 
     /// Forgets all failures at a name, and of the addresses that they came from; says how many
     /// counts were forgotten.
-    pub async fn guesses_forget(&self, name_key: &str) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
+    pub async fn guesses_forget(&self, name_key: &str, by: &By) -> Result<u64, StoreError> {
+        let mut act = Act::begin(self).await?;
         let pairs = format!("pair:{name_key}@");
         let length = i64::try_from(pairs.chars().count()).unwrap_or(i64::MAX);
         let rows: Vec<(String,)> =
             sqlx::query_as("SELECT subject FROM guesses WHERE SUBSTR(subject, 1, CAST($2 AS INTEGER)) = $1")
                 .bind(&pairs)
                 .bind(length)
-                .fetch_all(&mut *transaction)
+                .fetch_all(act.connection())
                 .await?;
         let mut subjects = vec![format!("name:{name_key}")];
         for (subject,) in rows {
@@ -190,11 +194,11 @@ impl Store {
         for subject in subjects {
             forgotten += sqlx::query("DELETE FROM guesses WHERE subject = $1")
                 .bind(subject)
-                .execute(&mut *transaction)
+                .execute(act.connection())
                 .await?
                 .rows_affected();
         }
-        transaction.commit().await?;
+        act.commit(by, Deed::done("user.unlock", name_key, json!({"counts": forgotten}))).await?;
         Ok(forgotten)
     }
 
@@ -324,7 +328,7 @@ mod tests {
                 store.guess(&alice, at(0)).await.unwrap();
                 store.guess(&subject("alice", "192.0.2.9"), at(0)).await.unwrap();
             }
-            assert_eq!(store.guesses_forget("a_ice").await.unwrap(), 3);
+            assert_eq!(store.guesses_forget("a_ice", &By::cli(at(0))).await.unwrap(), 3);
             assert_eq!(store.guess(&alice, at(0)).await.unwrap(), Attempt::Charged);
             let other = store.guess(&subject("alice", "192.0.2.9"), at(0)).await.unwrap();
             assert!(matches!(other, Attempt::Blocked { .. }));

@@ -22,8 +22,14 @@ pub async fn forget_before(store: &Store, cutoff: Timestamp) -> Result<(), Store
     .bind(cutoff.as_micros())
     .execute(&mut *tx)
     .await?;
-    sqlx::query("DELETE FROM presence_counts WHERE at < $1").bind(cutoff.as_micros()).execute(&mut *tx).await?;
-    sqlx::query("DELETE FROM source_gaps WHERE until_at < $1").bind(cutoff.as_micros()).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM presence_counts WHERE at < $1")
+        .bind(cutoff.as_micros())
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("DELETE FROM source_gaps WHERE until_at < $1")
+        .bind(cutoff.as_micros())
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(())
 }
