@@ -42,15 +42,26 @@ impl MacAddr {
     }
 }
 
-impl fmt::Display for MacAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl MacAddr {
+    /// Appends the text form.
+    pub fn write(&self, out: &mut String) {
+        self.with_text(|text| out.push_str(text));
+    }
+
+    fn with_text<R>(&self, take: impl FnOnce(&str) -> R) -> R {
         const HEX: &[u8; 16] = b"0123456789ABCDEF";
         let mut text = [b':'; 17];
         for (i, byte) in self.0.iter().enumerate() {
             text[i * 3] = HEX[usize::from(byte >> 4)];
             text[i * 3 + 1] = HEX[usize::from(byte & 15)];
         }
-        f.pad(std::str::from_utf8(&text).unwrap_or_default())
+        take(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_text(|text| f.pad(text))
     }
 }
 

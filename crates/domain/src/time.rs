@@ -59,6 +59,10 @@ impl Timestamp {
             .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 
+    pub(crate) fn zoned(self, zone: &TimeZone) -> jiff::Zoned {
+        self.clamped().to_zoned(zone.clone())
+    }
+
     /// The local date and time that a clock on the wall in `zone` shows.
     pub fn local(self, zone: &TimeZone) -> civil::DateTime {
         zone.to_datetime(self.clamped())

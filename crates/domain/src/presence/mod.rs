@@ -2,12 +2,14 @@
 //! events into presence sessions.
 
 pub mod event;
+pub mod period;
 pub mod session;
 pub mod sighting;
 pub mod source;
 pub mod tracker;
 
 pub use event::{EventKind, PresenceEvent};
+pub use period::Period;
 pub use session::{End, PresenceSession, Start};
 pub use sighting::{Evidence, Scan, ScanOutcome, Scope, Sighting, Subnet};
 pub use source::{Gap, GapReason, Health, SourceKind, Strength};
