@@ -41,15 +41,20 @@ pub struct Device {
 impl Device {
     /// What people call it: its name, else its host name, else its vendor and the tail of its MAC.
     pub fn display_name(&self) -> String {
-        if !self.name.is_empty() {
-            return self.name.clone();
-        }
-        if !self.hostname.is_empty() {
-            return self.hostname.clone();
-        }
-        let mac = self.mac.to_string();
-        if self.vendor.is_empty() { mac } else { format!("{} {}", self.vendor, &mac[9..]) }
+        display_name(&self.name, &self.hostname, &self.vendor, self.mac)
     }
+}
+
+/// What people call a device, see [`Device::display_name`].
+pub(super) fn display_name(name: &str, hostname: &str, vendor: &str, mac: MacAddr) -> String {
+    if !name.is_empty() {
+        return name.to_owned();
+    }
+    if !hostname.is_empty() {
+        return hostname.to_owned();
+    }
+    let mac = mac.to_string();
+    if vendor.is_empty() { mac } else { format!("{vendor} {}", &mac[9..]) }
 }
 
 macro_rules! columns {

@@ -29,6 +29,12 @@ pub struct ListedEvent {
 }
 
 impl ListedEvent {
+    /// What people call its device.
+    pub fn display_name(&self) -> String {
+        let Self { device_name, device_hostname, device_vendor, mac, .. } = self;
+        super::devices::display_name(device_name, device_hostname, device_vendor, *mac)
+    }
+
     pub fn position(&self) -> Position {
         Position { at: self.at.as_micros(), seq: self.seq }
     }

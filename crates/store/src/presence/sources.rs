@@ -196,8 +196,8 @@ pub enum Named {
     Unknown,
 }
 
-/// Adds a source. One that a person adds switches the automatic choice off: the sources that the
-/// machine chose are disabled.
+/// Adds a source. One that a person adds, and that looks for itself, switches the automatic choice
+/// off: the sources that the machine chose are disabled.
 pub async fn add(store: &Store, new: &NewSource) -> Result<Named, StoreError> {
     let mut tx = store.begin().await?;
     let inserted = sqlx::query(
@@ -223,21 +223,28 @@ pub async fn add(store: &Store, new: &NewSource) -> Result<Named, StoreError> {
         }
         other => other?,
     };
-    if !new.automatic {
-        sqlx::query("UPDATE sources SET enabled = 0 WHERE automatic = 1 AND removed_at IS NULL")
-            .execute(&mut *tx)
-            .await?;
+    if !new.automatic && !matches!(new.kind, SourceKind::Push | SourceKind::Import) {
+        sqlx::query(
+            "UPDATE sources SET enabled = 0 WHERE automatic = 1 AND removed_at IS NULL \
+             AND kind NOT IN ('push', 'import')",
+        )
+        .execute(&mut *tx)
+        .await?;
     }
     tx.commit().await?;
     Ok(Named::Done)
 }
 
-/// The machine chooses its sources itself: no person has added or changed one.
+/// The machine chooses its sources itself: no person has added or changed one, or removed one that
+/// it chose. Sources that only report look from elsewhere, and do not count.
 pub async fn automatic(store: &Store) -> Result<bool, StoreError> {
-    let by_people = sqlx::query("SELECT COUNT(*) FROM sources WHERE automatic = 0 AND removed_at IS NULL")
-        .fetch_one(store.read())
-        .await?
-        .int(0)?;
+    let by_people = sqlx::query(
+        "SELECT COUNT(*) FROM sources WHERE kind NOT IN ('push', 'import') \
+         AND ((automatic = 0 AND removed_at IS NULL) OR (automatic = 1 AND removed_at IS NOT NULL))",
+    )
+    .fetch_one(store.read())
+    .await?
+    .int(0)?;
     Ok(by_people == 0)
 }
 

@@ -382,6 +382,9 @@ async fn a_source_by_hand_ends_the_automatic_choice_and_a_removed_ones_name_is_f
         let automatic = new_source(1, "arp eth0", true);
         assert_eq!(sources::add(&store, &automatic).await.unwrap(), Named::Done);
         assert!(sources::automatic(&store).await.unwrap());
+        let pusher = NewSource { kind: SourceKind::Push, ..new_source(4, "cellar", false) };
+        assert_eq!(sources::add(&store, &pusher).await.unwrap(), Named::Done);
+        assert!(sources::automatic(&store).await.unwrap());
         let by_hand = new_source(2, "office", false);
         assert_eq!(sources::add(&store, &by_hand).await.unwrap(), Named::Done);
         assert!(!sources::automatic(&store).await.unwrap());
@@ -395,8 +398,11 @@ async fn a_source_by_hand_ends_the_automatic_choice_and_a_removed_ones_name_is_f
         assert_eq!(sources::update(&store, by_hand.id, &rename).await.unwrap(), Named::Done);
         assert_eq!(sources::update(&store, automatic.id, &rename).await.unwrap(), Named::Unknown);
         let all = sources::all(&store).await.unwrap();
-        assert_eq!(all.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["arp eth0"]);
+        assert_eq!(all.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["arp eth0", "cellar"]);
         assert_eq!(sources::find_by_name(&store, "arp eth0").await.unwrap().unwrap().id, by_hand.id);
+        // What somebody removed is not chosen again.
+        assert!(sources::remove(&store, by_hand.id, NOW).await.unwrap());
+        assert!(!sources::automatic(&store).await.unwrap());
     })
     .await;
 }
