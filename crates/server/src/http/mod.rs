@@ -21,6 +21,7 @@ mod roles;
 pub mod sources;
 pub mod stream;
 mod tokens;
+mod tracking;
 mod users;
 pub mod wire;
 

@@ -74,16 +74,15 @@ export interface DeviceAddress {
   lastSeen: string;
 }
 
-/** What nobody gave or nothing told is empty text. */
 export interface Device {
   mac: string;
-  name: string;
+  name: string | null;
   displayName: string;
-  owner: string;
-  type: string;
-  notes: string;
-  vendor: string;
-  hostname: string;
+  owner: string | null;
+  type: string | null;
+  notes: string | null;
+  vendor: string | null;
+  hostname: string | null;
   randomised: boolean;
   isNew: boolean;
   state: DeviceState;
@@ -99,12 +98,11 @@ export interface Device {
   sources: { id: string; name: string; kind: SourceKind; lastSeen: string | null }[];
 }
 
-/** What is left out stays as it is; empty text takes away. */
 export interface DeviceChange {
-  name?: string;
-  owner?: string;
-  type?: string;
-  notes?: string;
+  name?: string | null;
+  owner?: string | null;
+  type?: string | null;
+  notes?: string | null;
   graceSeconds?: number | null;
   alertDown?: boolean;
   maySleep?: boolean;
@@ -113,7 +111,6 @@ export interface DeviceChange {
 }
 
 export type StateCounts = Record<DeviceState | 'all', number>;
-/** `all` holds the archived too; nothing else does. */
 export type DeviceCounts = StateCounts & { archived: number; new: number };
 
 export interface Page {
@@ -139,9 +136,9 @@ export interface PresenceEvent {
   recordedAt: string;
   type: EventType;
   mac: string;
-  name: string;
+  name: string | null;
   ip: string | null;
-  info: string;
+  info: string | null;
   certain: boolean;
 }
 
@@ -153,7 +150,7 @@ export interface Gap {
   from: string;
   until: string | null;
   reason: GapReason;
-  message: string;
+  message: string | null;
 }
 
 export interface DeviceTimeline {
@@ -195,7 +192,6 @@ export interface SourceSettings {
   cidr?: string | null;
   path?: string | null;
   format?: string | null;
-  nudge?: string | null;
 }
 
 export interface Source {
@@ -206,15 +202,15 @@ export interface Source {
   automatic: boolean;
   settings: SourceSettings;
   intervalSeconds: number;
-  graceSeconds: number;
-  scope: string;
-  health: { status: SourceStatus; since: string | null; message: string };
+  graceSeconds: number | null;
+  scope: string | null;
+  health: { status: SourceStatus; since: string | null; message: string | null };
   lastScan: {
     startedAt: string;
     finishedAt: string | null;
-    outcome: 'complete' | 'failed' | 'blind';
+    outcome: string;
     seen: number;
-    message: string;
+    message: string | null;
   } | null;
   lastCompleteAt: string | null;
   deviceCount: number;

@@ -1,0 +1,20 @@
+//! Presence: sessions (seed A), events, who is online, history and timeline.
+
+mod events;
+mod online;
+mod reports;
+mod sessions;
+mod summary;
+mod timeline;
+
+use super::Routes;
+
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .merge(sessions::router())
+        .merge(summary::router())
+        .merge(events::router())
+        .merge(online::router())
+        .merge(timeline::router())
+        .merge(reports::router())
+}
