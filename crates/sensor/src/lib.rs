@@ -1,8 +1,10 @@
 //! Presence sources and the engine that turns what they see into presence sessions.
 //!
-//! The only crate that opens raw sockets or reads leases. It knows nothing of HTTP or SQL.
+//! The only crate that opens raw sockets or reads leases. It serves no HTTP and writes no SQL; the
+//! forwarder is an HTTP client.
 
 pub mod engine;
+pub mod forwarder;
 pub mod frames;
 pub mod hostnames;
 pub mod imports;
