@@ -177,6 +177,7 @@ pub fn from_query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
     type Rejection = Problem;
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open; what is left are mistakes of ours")]
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),

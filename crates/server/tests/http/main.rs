@@ -1,0 +1,9 @@
+//! The HTTP API, in process: requests go through everything but the socket.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod authorization;
+mod house;
+mod identity;
+mod openapi;
+mod requests;
