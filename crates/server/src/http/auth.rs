@@ -22,7 +22,7 @@ use super::{
     actor::{Actor, COOKIE, Credential, Known, Visitor},
     client::Client,
     extract::{Json, Path},
-    problem::Problem,
+    problem::{Problem, ProblemBody},
     wire::{
         identity::{
             AuthState, LoggedIn, Login, LoginRequest, Logins, Me, PasswordRequest, SetupRequest,
@@ -119,7 +119,13 @@ pub(super) async fn by_login(
 }
 
 /// Who is logged in, and what the pages need to know first
-#[utoipa::path(get, path = "/auth/state", tag = "auth", security(()), responses((status = 200, body = AuthState)))]
+#[utoipa::path(
+    get, path = "/auth/state", tag = "auth", security(()),
+    responses(
+        (status = 200, body = AuthState),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "A bad token"),
+    )
+)]
 async fn auth_state(Visitor { state, actor, .. }: Visitor) -> Result<Json<AuthState>, Problem> {
     Ok(Json(AuthState {
         setup_required: state.store.setup_required().await?,
@@ -147,10 +153,10 @@ fn me(actor: &Actor) -> Me {
     request_body = SetupRequest,
     responses(
         (status = 200, body = LoggedIn, headers(("Set-Cookie" = String, description = "The login"))),
-        (status = 401, body = super::problem::ProblemBody, content_type = "application/problem+json", description = "The code is not the one that was printed last"),
-        (status = 403, body = super::problem::ProblemBody, content_type = "application/problem+json", description = "The request comes from another site's page"),
-        (status = 409, body = super::problem::ProblemBody, content_type = "application/problem+json", description = "Setting up is over"),
-        (status = 429, body = super::problem::ProblemBody, content_type = "application/problem+json", description = "Too many wrong codes"),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "The code is not the one that was printed last"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "The request comes from another site's page"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "Setting up is over"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "Too many wrong codes"),
     )
 )]
 async fn setup(
@@ -196,9 +202,9 @@ async fn setup(
     request_body = LoginRequest,
     responses(
         (status = 200, body = LoggedIn, headers(("Set-Cookie" = String, description = "The login"))),
-        (status = 401, body = super::problem::ProblemBody, content_type = "application/problem+json", description = "The name or the password is wrong"),
-        (status = 403, body = super::problem::ProblemBody, content_type = "application/problem+json", description = "The request comes from another site's page"),
-        (status = 429, body = super::problem::ProblemBody, content_type = "application/problem+json", description = "Too many wrong passwords; Retry-After says when to try again"),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "The name or the password is wrong"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "The request comes from another site's page"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "Too many wrong passwords; Retry-After says when to try again"),
     )
 )]
 async fn login(
@@ -323,8 +329,8 @@ fn set_cookie(response: &mut Response, value: &str, max_age: i64, client: Client
     post, path = "/auth/logout", tag = "auth", security(()),
     responses(
         (status = 200, body = Done),
-        (status = 401, body = super::problem::ProblemBody, content_type = "application/problem+json", description = "A bad token"),
-        (status = 403, body = super::problem::ProblemBody, content_type = "application/problem+json", description = "The request comes from another site's page"),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "A bad token"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "The request comes from another site's page"),
     )
 )]
 async fn logout(Visitor { state, actor, client }: Visitor) -> Result<Response, Problem> {
@@ -378,7 +384,7 @@ async fn end_login(Known { state, actor }: Known, Path(id): Path<LoginId>) -> Re
     request_body = PasswordRequest,
     responses(
         (status = 200, body = Done),
-        (status = 429, body = super::problem::ProblemBody, content_type = "application/problem+json", description = "Too many wrong passwords; Retry-After says when to try again"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "Too many wrong passwords; Retry-After says when to try again"),
     )
 )]
 async fn change_password(

@@ -71,8 +71,12 @@ pub(super) fn base() -> OpenApi {
 pub fn document() -> OpenApi {
     let mut document = super::routes().into_openapi();
     for (path, item) in &mut document.paths.paths {
-        for operation in operations(item) {
+        if let Some(operation) = &mut item.get {
             complete(path, operation);
+        }
+        for operation in changing(item) {
+            complete(path, operation);
+            add(operation, "507", "The disk is full");
         }
     }
     if let Some(components) = &mut document.components {
@@ -104,10 +108,9 @@ pub fn text() -> &'static str {
     })
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
-        .into_iter()
-        .filter_map(Option::as_mut)
+/// Operations that may change something.
+fn changing(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().filter_map(Option::as_mut)
 }
 
 /// Adds what every operation of its kind may answer.
