@@ -8,7 +8,7 @@ import { apiMock } from './mock/plugin.mjs';
 const api = process.env.SOJOURN_API;
 const apiPaths =
   '^/(auth|users|roles|tokens|audit|devices|presence|sessions|sources|api|openapi\\.json|healthz|readyz|metrics)(/|\\?|$)';
-const proxy = api ? { [apiPaths]: { target: api, changeOrigin: true } } : undefined;
+const proxy = api ? { [apiPaths]: { target: api, changeOrigin: false } } : undefined;
 
 // What the Rust server sends, so that a breach shows in development already.
 const headers = {

@@ -1,0 +1,15 @@
+// One line for whoever counts: `N passed, N failed`.
+export default class Counts {
+  #outcomes = new Map();
+
+  onTestEnd(test) {
+    this.#outcomes.set(test.id, test.outcome());
+  }
+
+  onEnd() {
+    const all = [...this.#outcomes.values()];
+    const failed = all.filter((outcome) => outcome === 'unexpected').length;
+    const passed = all.filter((outcome) => outcome === 'expected' || outcome === 'flaky').length;
+    console.log(`\n${passed} passed, ${failed} failed`);
+  }
+}

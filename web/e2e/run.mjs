@@ -1,0 +1,112 @@
+// Runs the browser tests against a real server, in a network of its own where that is allowed.
+//
+// - SOJOURN_URL (with SOJOURN_SETUP_CODE, or SOJOURN_USER and SOJOURN_PASSWORD): a server that runs already.
+// - SOJOURN_BIN: that binary is started. As root, in a network namespace with a bridge: server and browser see
+//   a host there from the start, and another one appears when a test asks for it. Without root no source runs, and the
+//   host is reported through the API.
+// - neither: the mock of the development server, on what was last built.
+// SOJOURN_E2E_APPEAR_CMD, where given, is the shell command that makes a host appear.
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const web = new URL('..', import.meta.url).pathname;
+const env = { ...process.env };
+const undo = [];
+const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+
+function cleanUp() {
+  for (const step of undo.splice(0).reverse()) {
+    try {
+      step();
+    } catch {
+      // What is gone already needs no undoing.
+    }
+  }
+}
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => (cleanUp(), process.exit(130)));
+
+/** Makes the namespace of the watcher and two hosts on its bridge; the second one stays unplugged. */
+function network() {
+  if (process.getuid?.() !== 0) return null;
+  const name = `sje${process.pid}`;
+  try {
+    for (const part of ['', '-a', '-b']) {
+      ip('netns', 'add', name + part);
+      undo.push(() => ip('netns', 'del', name + part));
+      ip('-n', name + part, 'link', 'set', 'lo', 'up');
+    }
+    ip('-n', name, 'link', 'add', 'eth0', 'type', 'bridge');
+    ip('-n', name, 'addr', 'add', '10.99.7.1/24', 'dev', 'eth0');
+    ip('-n', name, 'link', 'set', 'eth0', 'up');
+    for (const [part, host, mac] of [['-a', '10.99.7.10/24', 'b8:27:eb:00:07:10'], ['-b', '10.99.7.20/24', '24:0a:c4:00:07:20']]) {
+      ip('-n', name, 'link', 'add', `p${part}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name + part);
+      ip('-n', name + part, 'link', 'set', 'eth0', 'address', mac);
+      ip('-n', name + part, 'addr', 'add', host, 'dev', 'eth0');
+      ip('-n', name, 'link', 'set', `p${part}`, 'master', 'eth0');
+      ip('-n', name, 'link', 'set', `p${part}`, 'up');
+    }
+    ip('-n', `${name}-a`, 'link', 'set', 'eth0', 'up');
+    env.SOJOURN_E2E_APPEAR_CMD ??= `ip -n ${name}-b link set eth0 up && ip netns exec ${name}-b ping -c 1 -W 1 10.99.7.1 || true`;
+    env.SOJOURN_E2E_APPEAR_MAC ??= '24:0A:C4:00:07:20';
+    return name;
+  } catch (error) {
+    console.log(`no network namespaces here: ${String(error.stderr ?? error.message).trim()}`);
+    cleanUp();
+    return null;
+  }
+}
+
+/** Starts a program and waits for lines that it prints. */
+function start(program, args, extra, wanted) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { cwd: web, env: { ...env, ...extra }, stdio: ['ignore', 'pipe', 'inherit'] });
+    undo.push(() => child.kill('SIGTERM'));
+    const found = {};
+    const seen = [];
+    const timer = setTimeout(() => reject(new Error(`${program} did not get ready; it printed:\n${seen.join('\n')}`)), 60_000);
+    child.on('exit', (code) => reject(new Error(`${program} ended with ${code}; it printed:\n${seen.join('\n')}`)));
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      seen.push(line);
+      for (const [key, pattern] of Object.entries(wanted)) found[key] ??= pattern.exec(line)?.[1];
+      if (Object.keys(wanted).every((key) => found[key])) {
+        clearTimeout(timer);
+        resolve(found);
+      }
+    });
+  });
+}
+
+async function main() {
+  let prefix = [];
+  if (!env.SOJOURN_URL && env.SOJOURN_BIN) {
+    const name = network();
+    if (name) prefix = ['ip', 'netns', 'exec', name];
+    const data = mkdtempSync(join(tmpdir(), 'sojourn-e2e-'));
+    undo.push(() => rmSync(data, { recursive: true, force: true }));
+    const [program, ...args] = [...prefix, env.SOJOURN_BIN, 'serve', '--data-dir', data, '--http', '127.0.0.1:0', '--timezone', 'Europe/Berlin'];
+    const ready = await start(program, args, name ? {} : { SOJOURN_LOCAL_SOURCES: 'false' }, { address: /\bhttp=(\S+)/, code: /setup#code=(\S+)/ });
+    env.SOJOURN_URL = `http://${ready.address}`;
+    env.SOJOURN_SETUP_CODE = ready.code;
+  } else if (!env.SOJOURN_URL) {
+    console.log('neither SOJOURN_URL nor SOJOURN_BIN is set: testing against the mock');
+    env.SOJOURN_SETUP_CODE = 'mock-code';
+    await start('node', ['node_modules/vite/bin/vite.js', 'preview', '--port', '4199', '--strictPort'], { MOCK_SETUP_CODE: 'mock-code', MOCK_ZONE: 'Europe/Berlin', NO_COLOR: '1' }, { address: /(127\.0\.0\.1|localhost):4199/ });
+    env.SOJOURN_URL = 'http://localhost:4199';
+  }
+  const [program, ...args] = [...prefix, 'node', 'node_modules/@playwright/test/cli.js', 'test', '--config', 'e2e/playwright.config.ts', ...process.argv.slice(2)];
+  const tests = spawn(program, args, { cwd: web, env, stdio: 'inherit' });
+  return new Promise((resolve) => tests.on('exit', (code) => resolve(code ?? 1)));
+}
+
+let code = 1;
+try {
+  code = await main();
+} catch (error) {
+  console.error(error.message);
+  console.log('0 passed, 1 failed');
+}
+cleanUp();
+process.exit(code);
