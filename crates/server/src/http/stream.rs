@@ -47,7 +47,7 @@ use crate::state::AppState;
 /// A comment is sent after so long without anything else, so that proxies keep the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often it is looked up whether the client still may listen.
-const CHECK: Duration = Duration::from_secs(20);
+const CHECK: Duration = Duration::from_secs(10);
 /// Counts are told at most so often.
 const COUNTS: Duration = Duration::from_secs(1);
 /// Streams at once; each holds a connection.

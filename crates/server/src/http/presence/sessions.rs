@@ -312,7 +312,7 @@ async fn calendar(
         |name: &str| Problem::unreadable(format!("the parameter {name} is missing: expected a day"));
     let from = wire::start(&state, "start", query.start.as_deref())?.ok_or_else(|| missing("start"))?;
     let until = wire::end(&state, "end", query.end.as_deref())?.ok_or_else(|| missing("end"))?;
-    if until < from {
+    if until <= from {
         return Err(Problem::invalid("end", "expected a day that is not before start"));
     }
     let now = state.now();

@@ -50,9 +50,8 @@ pub fn end(state: &AppState, field: &str, text: Option<&str>) -> Result<Option<T
     if trimmed.len() == 10
         && let Ok(date) = trimmed.parse::<jiff::civil::Date>()
     {
-        return sojourn_domain::time::day_end(date, &state.zone)
-            .map(Some)
-            .map_err(|error| Problem::invalid(field, format!("{error}")));
+        // Beyond the last day that can be told there is nothing.
+        return Ok(Some(sojourn_domain::time::day_end(date, &state.zone).unwrap_or(Timestamp::MAX)));
     }
     time(state, field, text).map(Some)
 }

@@ -1,0 +1,175 @@
+//! The traps that NetAlertX fell into, as far as they concern what is asked over HTTP.
+
+use serde_json::{Value, json};
+use sojourn_store::presence::retention;
+
+use crate::house::House;
+
+const PHONE: &str = "02:00:00:00:00:01";
+const PRINTER: &str = "02:00:00:00:00:02";
+
+async fn told(house: &House, mac: &str) -> Vec<[String; 2]> {
+    let found = house.get(&format!("/sessions/{mac}?period=all")).await.sessions();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    found.iter().map(|s| [text(&s["ses_Connection"]), text(&s["ses_Disconnection"])]).collect()
+}
+
+#[tokio::test]
+async fn trap_1_sessions_by_hand_stay_and_deleted_ones_stay_deleted() {
+    let house = House::new().await;
+    house.enter(PRINTER, "2025-08-01T08:00", Some("2025-08-01T09:00")).await;
+    for minute in 0..3 {
+        house.scan(&format!("2025-08-02T12:0{minute}:00"), &[PHONE, PRINTER]).await;
+    }
+    for minute in 3..9 {
+        house.scan(&format!("2025-08-02T12:0{minute}:00"), &[PRINTER]).await;
+    }
+    // It left when it was last seen, not when that was noticed.
+    assert_eq!(told(&house, PHONE).await, [["2025-08-02 12:00", "2025-08-02 12:02"]]);
+    let printer = [["2025-08-02 12:00", "..."], ["2025-08-01 08:00", "2025-08-01 09:00"]];
+    assert_eq!(told(&house, PRINTER).await, printer);
+    house.send("DELETE", "/sessions/delete", json!({ "mac": PHONE })).await;
+    for minute in 0..5 {
+        house.scan(&format!("2025-08-02T12:1{minute}:00"), &[PRINTER]).await;
+    }
+    assert_eq!(told(&house, PHONE).await, Vec::<[String; 2]>::new());
+    assert_eq!(told(&house, PRINTER).await, printer);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn trap_1_readers_never_see_a_list_that_is_being_rebuilt() {
+    let house = std::sync::Arc::new(House::new().await);
+    house.scan("2025-08-02T12:00:00", &[PHONE, PRINTER]).await;
+    let reader = tokio::spawn({
+        let house = house.clone();
+        async move {
+            for _ in 0..50 {
+                assert_eq!(house.get("/sessions/list").await.sessions().len(), 2);
+            }
+        }
+    });
+    for second in 10..40 {
+        house.scan(&format!("2025-08-02T12:00:{second}"), &[PHONE, PRINTER]).await;
+    }
+    reader.await.unwrap();
+}
+
+#[tokio::test]
+async fn trap_2_retention_keeps_the_session_of_a_device_that_never_leaves() {
+    let house = House::new().await;
+    house.scan("2025-08-02T12:00:00", &[PHONE]).await;
+    house.enter(PRINTER, "2025-08-01T08:00", Some("2025-08-01T09:00")).await;
+    house.scan("2025-12-02T12:00:00", &[PHONE]).await;
+    retention::forget_before(&house.store, house.now()).await.unwrap();
+    let open = house.get(&format!("/sessions/{PHONE}?period=all")).await.sessions();
+    assert_eq!(open.iter().filter(|s| s["ses_StillConnected"] == 1).count(), 1, "{open:?}");
+    // Nor does it take what people entered.
+    assert_eq!(told(&house, PRINTER).await, [["2025-08-01 08:00", "2025-08-01 09:00"]]);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn trap_4_a_new_device_makes_one_session_and_two_addresses_make_no_second_one() {
+    let house = House::new().await;
+    house.at_time("2025-08-02T12:00:00");
+    let at = house.now().rfc3339();
+    let report = json!({
+        "source": "test",
+        "scan": { "startedAt": at, "finishedAt": at, "outcome": "complete" },
+        "sightings": [{ "mac": PHONE, "ip": "192.168.1.20" }, { "mac": PHONE, "ip": "2001:db8::20" }],
+    });
+    assert_eq!(house.send("POST", "/presence/sightings", report).await.status, 200);
+    assert_eq!(told(&house, PHONE).await, [["2025-08-02 12:00", "..."]]);
+    let events = house.get("/presence/events").await.json();
+    let kinds: Vec<_> = events["events"].as_array().unwrap().iter().map(|e| e["type"].clone()).collect();
+    assert_eq!(kinds, ["New Device"]);
+    let device = house.get(&format!("/devices/{PHONE}")).await.json();
+    assert_eq!(device["addresses"].as_array().unwrap().len(), 2, "{device}");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn trap_7_a_device_named_42_stays_text_and_sorts() {
+    let house = House::new().await;
+    house.scan("2025-08-02T12:00:00", &[PHONE, PRINTER]).await;
+    house.send("PATCH", &format!("/devices/{PHONE}"), json!({ "name": "42", "owner": "7" })).await;
+    house.send("PATCH", &format!("/devices/{PRINTER}"), json!({ "name": "Laser" })).await;
+    for sort in ["name", "owner", "ip", "type", "time", "info", "mac"] {
+        let answer = house.get(&format!("/sessions/session-events?sort={sort}")).await;
+        assert_eq!(answer.json()["data"].as_array().unwrap().len(), 2, "{sort}");
+    }
+    let answer = house.get("/sessions/session-events?sort=name").await.json();
+    assert_eq!((&answer["data"][0][1], &answer["data"][0][2]), (&json!("42"), &json!("7")));
+    let devices = house.get("/devices?sort=displayName").await.json();
+    assert_eq!(devices["devices"][0]["name"], "42");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn trap_7_strange_times_are_listed_like_any_others() {
+    let house = House::new().await;
+    house.enter(PHONE, "0001-01-02T00:00:00Z", Some("9999-12-30T00:00:00Z")).await;
+    house.enter(PHONE, "2025-08-01T08:00", Some("2025-08-01T08:00")).await;
+    for path in [
+        "/sessions/list",
+        "/sessions/calendar?start=2025-08-01&end=2025-08-01",
+        "/sessions/calendar?start=0001-01-02&end=9999-12-30",
+        "/sessions/02:00:00:00:00:01?period=all",
+    ] {
+        assert_eq!(house.get(path).await.sessions().len(), 2, "{path}");
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn trap_8_what_comes_late_stands_where_it_belongs_however_its_time_is_written() {
+    let house = House::new().await;
+    for (start, end) in [
+        ("2025-08-01T10:00:00+02:00", "2025-08-01 11:00"),
+        ("2025-08-01T07:00:00Z", "2025-08-01T09:30:00.000+02:00"),
+        ("2025-08-01T12:00", "2025-08-01 10:30:00Z"),
+        ("2024-02-29 10:00", "2024-02-29T11:00"),
+    ] {
+        house.enter(PHONE, start, Some(end)).await;
+    }
+    assert_eq!(
+        told(&house, PHONE).await,
+        [
+            ["2025-08-01 12:00", "2025-08-01 12:30"],
+            ["2025-08-01 10:00", "2025-08-01 11:00"],
+            ["2025-08-01 09:00", "2025-08-01 09:30"],
+            ["2024-02-29 10:00", "2024-02-29 11:00"],
+        ]
+    );
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn is_it_online_has_a_plain_answer() {
+    let house = House::new().await;
+    for minute in 0..3 {
+        house.scan(&format!("2025-08-02T12:0{minute}:00"), &[PHONE, PRINTER]).await;
+    }
+    for minute in 3..9 {
+        house.scan(&format!("2025-08-02T12:0{minute}:00"), &[PRINTER]).await;
+    }
+    house.send("PATCH", &format!("/devices/{PRINTER}"), json!({ "name": "Laser" })).await;
+    let answer = house.get("/presence/online?name=laser").await.json();
+    assert_eq!(
+        (&answer["online"], &answer["state"], &answer["mac"]),
+        (&json!(true), &json!("online"), &json!(PRINTER))
+    );
+    let answer = house.get(&format!("/presence/online?mac={PHONE}")).await.json();
+    assert_eq!((&answer["online"], &answer["state"]), (&json!(false), &json!("offline")));
+    assert_eq!(house.get("/presence/online?ip=192.168.1.20").await.json()["online"], true);
+    assert_eq!(house.get("/presence/online?name=nobody").await.status, 404);
+    assert_eq!(house.get("/presence/online?ip=x").await.wrong_field(), "ip");
+    let all = house.get("/presence/online").await.json();
+    assert_eq!(all["devices"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&all["counts"]["online"], &all["counts"]["offline"], &all["counts"]["all"]),
+        (&json!(1), &json!(1), &json!(2))
+    );
+    house.stop().await;
+}
