@@ -18,7 +18,7 @@ use sojourn_domain::{
     time::{Clock as _, Elapsed},
 };
 use sojourn_sensor::{
-    forwarder::{self, Choice, SensorConfig, SpoolLimits},
+    forwarder::{self, Choice, Secret, SensorConfig, ServerAddress, SpoolLimits},
     sources::{SourceSettings, SourceSpec},
 };
 use sojourn_store::clock::{Entropy, SystemClock};
@@ -118,12 +118,14 @@ fn config(server: &Server, folder: &Path) -> SensorConfig {
     let mut spec = SourceSpec::new(SourceKind::DhcpLeases, settings);
     spec.interval = Elapsed::from_secs(1);
     SensorConfig {
-        server: format!("{}/sub/", server.address),
-        token: "sjt_secret\n".to_owned(),
+        server: ServerAddress {
+            url: format!("{}/sub/", server.address),
+            token: Secret("sjt_secret\n".to_owned()),
+            ca: None,
+        },
         name: "attic".to_owned(),
         buffer: folder.join("buffer"),
         limits: SpoolLimits::default(),
-        ca: None,
         choice: Choice::These(vec![spec]),
     }
 }
@@ -164,7 +166,8 @@ async fn an_outage_and_a_restart_lose_nothing_and_repeat_nothing() {
     ));
     server.until("the first report", |scans| !scans.is_empty()).await;
     let first = server.scans()[0].clone();
-    assert_eq!(first["source"], format!("attic/dhcp-leases:{}", folder.path().join("leases").display()));
+    let name = first["source"].as_str().unwrap();
+    assert!(name.starts_with("attic/dhcp-leases:/") && name.chars().count() <= 64, "{name}");
     assert_eq!((&first["kind"], &first["intervalSeconds"]), (&"dhcp-leases".into(), &1.into()));
     assert_eq!(first["scan"]["outcome"], "complete");
     assert_eq!(first["sightings"][0]["mac"], "AA:BB:CC:DD:EE:07");
@@ -224,8 +227,9 @@ async fn what_can_never_work_is_said_at_once() {
     let error = run(config(&server, folder.path())).await.unwrap_err();
     assert!(error.to_string().contains("is no address of a server"), "{error}");
     let server = Server { address: "http://127.0.0.1:9".to_owned(), ..server };
-    let error =
-        run(SensorConfig { token: "a\nb".to_owned(), ..config(&server, folder.path()) }).await.unwrap_err();
+    let mut bad_token = config(&server, folder.path());
+    bad_token.server.token = Secret("a\nb".to_owned());
+    let error = run(bad_token).await.unwrap_err();
     assert!(error.to_string().contains("token"), "{error}");
     fs::write(folder.path().join("file"), "").unwrap();
     let error =

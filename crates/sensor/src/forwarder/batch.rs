@@ -6,8 +6,12 @@ use sojourn_domain::{
     time::{Elapsed, Timestamp},
 };
 
-/// The server takes no more at once.
+use super::shorten;
+
+/// The server takes no more at once, and no longer texts.
 pub(super) const MAX_SIGHTINGS: usize = 10_000;
+const MAX_MESSAGE: usize = 500;
+const MAX_SCOPE: usize = 200;
 
 /// A report of one source. Times are RFC 3339 in UTC with milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,8 +96,8 @@ impl BatchScan {
             started_at: scan.started_at.rfc3339(),
             finished_at: scan.finished_at.rfc3339(),
             outcome: outcome.to_owned(),
-            message,
-            scope: scan.scope.clone(),
+            message: message.map(|message| shorten(&message, MAX_MESSAGE)),
+            scope: shorten(&scan.scope, MAX_SCOPE),
             covers: scan.covers.iter().map(ToString::to_string).collect(),
         }
     }

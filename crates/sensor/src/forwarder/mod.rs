@@ -29,6 +29,7 @@ use self::{
     spool::Spool,
 };
 use crate::{
+    imports::ImportFormat,
     interfaces,
     sources::{RunningSource, SourceMessage, SourceSpec, automatic, spawn},
 };
@@ -41,6 +42,9 @@ const PASSES: usize = 64;
 /// How often new interfaces are looked for.
 const LOOKS_EVERY: Duration = Duration::from_secs(30);
 
+/// The longest name of a source that the server takes.
+const MAX_NAME: usize = 64;
+
 /// Which sources a sensor runs.
 #[derive(Debug, Clone)]
 pub enum Choice {
@@ -52,22 +56,18 @@ pub enum Choice {
 }
 
 /// What a sensor needs to know.
+#[derive(Debug, Clone)]
 pub struct SensorConfig {
-    /// The server's address, `https://sojourn.example.org`, with the path it is served under.
-    pub server: String,
-    /// A token of a user with `presence.manage`.
-    pub token: String,
+    pub server: ServerAddress,
     /// The sensor's name, which begins the names of its sources.
     pub name: String,
     /// Where reports wait.
     pub buffer: PathBuf,
     pub limits: SpoolLimits,
-    /// Certificates (PEM) to trust besides the system's.
-    pub ca: Option<Vec<u8>>,
     pub choice: Choice,
 }
 
-/// Why a sensor cannot start.
+/// Why a sensor cannot start, or a file cannot be handed over.
 #[derive(Debug, thiserror::Error)]
 pub enum SensorError {
     #[error("{0:?} is no address of a server: expected one such as https://sojourn.example.org")]
@@ -76,6 +76,10 @@ pub enum SensorError {
     Token,
     #[error("the certificates to trust cannot be used: {0}")]
     Certificates(reqwest::Error),
+    #[error("the server cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("the server refuses: {0}")]
+    Refused(String),
     #[error("the buffer {}: {error}", path.display())]
     Buffer { path: PathBuf, error: io::Error },
 }
@@ -88,7 +92,7 @@ pub async fn run(
     entropy: Entropy,
     shutdown: CancellationToken,
 ) -> Result<(), SensorError> {
-    let client = Client::new(&config)?;
+    let client = Client::new(&config.server, "presence/sightings")?;
     let in_buffer = |error| SensorError::Buffer { path: config.buffer.clone(), error };
     let spool = Spool::open(&config.buffer, config.limits, clock.now()).map_err(in_buffer)?;
     tracing::info!(
@@ -181,7 +185,7 @@ impl Sources {
     }
 
     fn label(&self, spec: &SourceSpec) -> String {
-        format!("{}/{}", self.name, spec.default_name())
+        shorten(&format!("{}/{}", self.name, spec.default_name()), MAX_NAME)
     }
 
     fn sender(&self, message: &SourceMessage) -> Option<Sender> {
@@ -341,6 +345,27 @@ enum Answer {
     },
 }
 
+/// A server and how to be heard by it.
+#[derive(Debug, Clone)]
+pub struct ServerAddress {
+    /// `https://sojourn.example.org`, with the path it is served under.
+    pub url: String,
+    /// A token of a user with `presence.manage`.
+    pub token: Secret,
+    /// Certificates (PEM) to trust besides the system's.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// A text that is not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
 struct Client {
     http: reqwest::Client,
     url: reqwest::Url,
@@ -348,9 +373,10 @@ struct Client {
 }
 
 impl Client {
-    fn new(config: &SensorConfig) -> Result<Self, SensorError> {
-        let address = || SensorError::Address(config.server.clone());
-        let url = format!("{}/presence/sightings", config.server.trim_end_matches('/'));
+    /// A client of one path of a server.
+    fn new(server: &ServerAddress, path: &str) -> Result<Self, SensorError> {
+        let address = || SensorError::Address(server.url.clone());
+        let url = format!("{}/{path}", server.url.trim_end_matches('/'));
         let url = reqwest::Url::parse(&url).map_err(|_| address())?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(address());
@@ -360,7 +386,7 @@ impl Client {
                 "the server's address has no TLS: the token and all reports can be read on the way"
             );
         }
-        let mut authorization = header::HeaderValue::from_str(&format!("Bearer {}", config.token.trim()))
+        let mut authorization = header::HeaderValue::from_str(&format!("Bearer {}", server.token.0.trim()))
             .map_err(|_| SensorError::Token)?;
         authorization.set_sensitive(true);
         let mut http = reqwest::Client::builder()
@@ -369,7 +395,7 @@ impl Client {
             .connect_timeout(Duration::from_secs(10))
             // A token is meant for the server that was named.
             .redirect(reqwest::redirect::Policy::none());
-        if let Some(ca) = &config.ca {
+        if let Some(ca) = &server.ca {
             let certificates =
                 reqwest::Certificate::from_pem_bundle(ca).map_err(SensorError::Certificates)?;
             http = http.tls_certs_merge(certificates);
@@ -377,10 +403,12 @@ impl Client {
         Ok(Self { http: http.build().map_err(SensorError::Certificates)?, url, authorization })
     }
 
+    fn post(&self) -> reqwest::RequestBuilder {
+        self.http.post(self.url.clone()).header(header::AUTHORIZATION, self.authorization.clone())
+    }
+
     async fn send(&self, batch: &Batch) -> Answer {
-        let request =
-            self.http.post(self.url.clone()).header(header::AUTHORIZATION, self.authorization.clone());
-        let response = match request.json(batch).send().await {
+        let response = match self.post().json(batch).send().await {
             Ok(response) => response,
             Err(error) => return Answer::Later { reason: chain(&error), after: None },
         };
@@ -402,12 +430,56 @@ impl Client {
                 | StatusCode::UNPROCESSABLE_ENTITY
         );
         if refused {
-            tracing::error!(source = %batch.source, status = status.as_u16(), error = sentence, "the server refuses a report");
+            tracing::error!(
+                source = %batch.source, status = status.as_u16(), error = sentence,
+                "the server refuses a report, which is thrown away"
+            );
             return Answer::Refused;
         }
         // Also a wrong token, a wrong path, a proxy's error: somebody may put it right.
         Answer::Later { reason: format!("{status}: {sentence}"), after }
     }
+}
+
+/// What the server made of an imported file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Imported {
+    pub hosts: u64,
+    pub sightings: u64,
+}
+
+/// Hands a file of another tool to the server, to be kept as what `source` saw.
+pub async fn import(
+    server: &ServerAddress,
+    format: ImportFormat,
+    source: &str,
+    file: Vec<u8>,
+) -> Result<Imported, SensorError> {
+    let client = Client::new(server, "presence/import")?;
+    let mut request = client.url.clone();
+    request.query_pairs_mut().append_pair("format", &format.to_string()).append_pair("source", source);
+    let request = client
+        .http
+        .post(request)
+        .header(header::AUTHORIZATION, client.authorization.clone())
+        .header(header::CONTENT_TYPE, "text/plain")
+        .body(file);
+    let response = request.send().await.map_err(|error| SensorError::Unreachable(chain(&error)))?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(SensorError::Refused(format!("{status}: {}", sentence(response).await)));
+    }
+    response.json().await.map_err(|error| SensorError::Unreachable(chain(&error)))
+}
+
+/// The text with its middle cut out where it is longer: what distinguishes names stands at the ends.
+fn shorten(text: &str, limit: usize) -> String {
+    let count = text.chars().count();
+    if count <= limit {
+        return text.to_owned();
+    }
+    let (head, tail) = (limit / 2, limit - limit / 2 - 1);
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(count - tail)).collect()
 }
 
 fn is_loopback(url: &reqwest::Url) -> bool {
