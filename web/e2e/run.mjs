@@ -62,20 +62,22 @@ function network() {
 /** Starts a program and waits for lines that it prints. */
 function start(program, args, extra, wanted) {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd: web, env: { ...env, ...extra }, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(program, args, { cwd: web, env: { ...env, ...extra }, stdio: ['ignore', 'pipe', 'pipe'] });
     undo.push(() => child.kill('SIGTERM'));
     const found = {};
     const seen = [];
     const timer = setTimeout(() => reject(new Error(`${program} did not get ready; it printed:\n${seen.join('\n')}`)), 60_000);
     child.on('exit', (code) => reject(new Error(`${program} ended with ${code}; it printed:\n${seen.join('\n')}`)));
-    createInterface({ input: child.stdout }).on('line', (line) => {
+    const read = (line) => {
       seen.push(line);
       for (const [key, pattern] of Object.entries(wanted)) found[key] ??= pattern.exec(line)?.[1];
+      if (/ (WARN|ERROR) /.test(line) && !line.includes('setup#code')) console.log(line);
       if (Object.keys(wanted).every((key) => found[key])) {
         clearTimeout(timer);
         resolve(found);
       }
-    });
+    };
+    for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', read);
   });
 }
 

@@ -4,8 +4,9 @@ import type { Device, DeviceCounts, PresenceEvent, Source } from './api/types';
 
 interface Messages {
   presence: PresenceEvent;
-  device: Device;
-  source: Source;
+  /** The whole device, or that it was removed. */
+  device: (Device & { removed?: undefined }) | { mac: string; removed: true };
+  source: (Source & { removed?: undefined }) | { id: string; removed: true };
   counts: DeviceCounts & { at: string };
 }
 type Kind = keyof Messages;
