@@ -3,16 +3,17 @@
 //! Handlers declare what they answer when all is well, and what is special. Added here: the
 //! problems that any handler of a kind may answer, and the two ways to prove oneself.
 
-use std::sync::OnceLock;
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
+use serde_json::Value;
 use utoipa::{
-    OpenApi as _,
+    Number, OpenApi as _,
     openapi::{
-        Content, OpenApi, Ref, RefOr, ResponseBuilder, Schema, Server,
+        Content, KnownFormat, Object, OpenApi, Ref, RefOr, ResponseBuilder, Schema, SchemaFormat, Server,
         path::{Operation, PathItem},
         schema::AdditionalProperties,
         security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
@@ -79,12 +80,45 @@ pub fn document() -> OpenApi {
             add(operation, "507", "The disk is full");
         }
     }
+    let asked = asked(&document);
     if let Some(components) = &mut document.components {
-        for schema in components.schemas.values_mut() {
-            close(schema);
+        for (name, schema) in &mut components.schemas {
+            if !asked.contains(name) {
+                close(schema);
+            }
         }
     }
     document
+}
+
+/// The schemas of what is asked. They say themselves whether more is accepted
+/// (`deny_unknown_fields`): what other products' clients send may be.
+fn asked(document: &OpenApi) -> BTreeSet<String> {
+    let document = serde_json::to_value(document).unwrap_or_default();
+    let mut found = BTreeSet::new();
+    for item in document["paths"].as_object().into_iter().flat_map(|paths| paths.values()) {
+        for operation in item.as_object().into_iter().flat_map(|item| item.values()) {
+            gather(&operation["requestBody"], &document["components"]["schemas"], &mut found);
+        }
+    }
+    found
+}
+
+/// Adds the names that a part of the document refers to, and those that they refer to.
+fn gather(part: &Value, schemas: &Value, found: &mut BTreeSet<String>) {
+    match part {
+        Value::Object(map) => {
+            let name = map.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+            if let Some(name) = name
+                && found.insert(name.to_owned())
+            {
+                gather(&schemas[name], schemas, found);
+            }
+            map.values().for_each(|value| gather(value, schemas, found));
+        }
+        Value::Array(list) => list.iter().for_each(|value| gather(value, schemas, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// Answers hold what is declared and nothing else. Maps, which declare what else they hold, stay.
@@ -126,6 +160,13 @@ fn complete(path: &str, operation: &mut Operation) {
         add(operation, "401", "No credential, or a bad one");
         add(operation, "403", "The caller may not do this");
     }
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema
+        {
+            unsign(object);
+        }
+    }
     let body = operation.request_body.is_some();
     let parameters = operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty());
     if body {
@@ -141,6 +182,14 @@ fn complete(path: &str, operation: &mut Operation) {
     }
     add(operation, "500", "A mistake of the server");
     add(operation, "503", "Not now; Retry-After says when");
+}
+
+/// Whole numbers in parameters are `u32`, which no format names: `int32` ends at half of them.
+fn unsign(object: &mut Object) {
+    if object.format == Some(SchemaFormat::KnownFormat(KnownFormat::Int32)) {
+        object.format = None;
+        object.maximum.get_or_insert(Number::UInt(u32::MAX as usize));
+    }
 }
 
 fn add(operation: &mut Operation, status: &str, description: &str) {

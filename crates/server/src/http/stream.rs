@@ -19,7 +19,7 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use sojourn_domain::{id::SourceId, mac::MacAddr};
 use sojourn_sensor::engine::PresenceUpdate;
@@ -116,7 +116,9 @@ async fn listen(
     let body = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok::<_, Infallible>(event), follower))
-    });
+    })
+    // Whatever is wrapped around an answer may poll once more after the end.
+    .fuse();
     let sse = Sse::new(body).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     // Proxies that gather answers are told not to.
     Ok((StatusCode::OK, [("x-accel-buffering", "no")], sse).into_response())

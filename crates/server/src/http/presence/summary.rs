@@ -219,7 +219,7 @@ struct SummaryRows {
     /// How many of them the search lets through.
     #[schema(minimum = 0)]
     records_filtered: u64,
-    #[schema(value_type = Vec<Vec<Object>>)]
+    #[schema(value_type = Vec<Vec<serde_json::Value>>)]
     data: Vec<Row>,
 }
 
