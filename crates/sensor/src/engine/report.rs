@@ -42,14 +42,20 @@ impl Actor {
         for sighting in &batch.sightings {
             self.observe(source.id, sighting).await?;
         }
-        let scan = batch.scan.unwrap_or_else(|| Scan {
-            started_at: now,
-            finished_at: now,
-            outcome: ScanOutcome::Complete,
-            scope: "what is reported".to_owned(),
-            covers: Vec::new(),
-        });
-        self.tracker.finish(source.id, &scan, accepted, now);
+        // What a sensor's source tells between its scans is no scan: in one, everybody else would be
+        // absent. A script that never scans shows by its reports that it works.
+        let between_scans = batch.scan.is_none()
+            && batch.kind.is_some_and(|kind| !matches!(kind, SourceKind::Push | SourceKind::Import));
+        if !between_scans {
+            let scan = batch.scan.unwrap_or_else(|| Scan {
+                started_at: now,
+                finished_at: now,
+                outcome: ScanOutcome::Complete,
+                scope: "what is reported".to_owned(),
+                covers: Vec::new(),
+            });
+            self.tracker.finish(source.id, &scan, accepted, now);
+        }
         if let Some(seq) = batch.seq {
             self.tracker.acknowledge(source.id, seq);
         }

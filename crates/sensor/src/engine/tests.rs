@@ -210,3 +210,20 @@ async fn a_report_from_the_future_is_refused_and_changes_nothing() {
     assert!(matches!(error, EngineError::Report(ReportError::Ahead(_))), "{error}");
     assert_eq!(events::latest_seq(&house.store).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn what_is_told_between_scans_proves_no_absence() {
+    let house = House::open().await;
+    house.scan(&[1, 2]).await;
+    for _ in 0..10 {
+        let told = PushBatch { scan: None, ..house.batch(&[1], None) };
+        house.handle().report(told).await.unwrap();
+        house.clock.turn(30);
+    }
+    assert_eq!(house.sessions(2).await, ["New Device - open"]);
+    // Two scans do.
+    house.scan(&[1]).await;
+    house.scan(&[1]).await;
+    assert_eq!(house.sessions(2).await.len(), 1);
+    assert_ne!(house.sessions(2).await, ["New Device - open"]);
+}

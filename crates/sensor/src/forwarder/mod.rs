@@ -212,9 +212,15 @@ struct Reporter {
     /// Not on disk, because the server answers: they are sent as they come. A process that is
     /// killed loses at most these few.
     queue: VecDeque<Batch>,
-    /// The number of the report that is being sent, and its answer to come.
-    in_flight: Option<(Option<i64>, BoxFuture<'static, Answer>)>,
+    in_flight: Option<InFlight>,
     pause: Option<Pause>,
+}
+
+/// A report that is being sent: its number, its answer to come, and since when.
+struct InFlight {
+    number: Option<i64>,
+    answer: BoxFuture<'static, Answer>,
+    since: Instant,
 }
 
 /// The server cannot be reached.
@@ -224,8 +230,9 @@ struct Pause {
     since: Instant,
 }
 
-/// More reports than this are not kept in memory alone.
+/// More reports than this are not kept in memory alone, nor any while an answer takes this long.
 const IN_MEMORY: usize = 8;
+const STUCK: Duration = Duration::from_secs(3);
 
 impl Reporter {
     fn take(&mut self, sender: &Sender, message: SourceMessage) -> io::Result<()> {
@@ -254,7 +261,8 @@ impl Reporter {
                 }
             }
         }
-        if self.pause.is_some() || !self.spool.is_empty() || self.queue.len() > IN_MEMORY {
+        let stuck = self.in_flight.as_ref().is_some_and(|sent| sent.since.elapsed() > STUCK);
+        if stuck || self.pause.is_some() || !self.spool.is_empty() || self.queue.len() > IN_MEMORY {
             self.put_by()?;
         }
         Ok(())
@@ -284,9 +292,13 @@ impl Reporter {
             };
             batch.sent_at = Some(self.clock.now().rfc3339());
             let client = Arc::clone(&self.client);
-            self.in_flight = Some((batch.seq, Box::pin(async move { client.send(&batch).await })));
+            self.in_flight = Some(InFlight {
+                number: batch.seq,
+                answer: Box::pin(async move { client.send(&batch).await }),
+                since: Instant::now(),
+            });
         }
-        let Some((number, answer)) = &mut self.in_flight else { return Ok(()) };
+        let Some(InFlight { number, answer, .. }) = &mut self.in_flight else { return Ok(()) };
         let (number, answer) = (*number, answer.await);
         self.in_flight = None;
         match answer {

@@ -233,7 +233,7 @@ fn plan(interface: Interface, cidr: Option<Subnet>) -> Result<Plan, String> {
 }
 
 /// The subnet of an address with the bits behind the prefix cleared; none for a lone address.
-fn network(ip: Ipv4Addr, prefix: u8) -> Option<Subnet> {
+pub(super) fn network(ip: Ipv4Addr, prefix: u8) -> Option<Subnet> {
     if prefix >= 32 {
         return None;
     }

@@ -30,7 +30,11 @@ use sojourn_domain::{
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Nudge, Outlet, Pass, SourceSettings, arp::hosts, silence::Silence};
+use super::{
+    Nudge, Outlet, Pass, SourceSettings,
+    arp::{hosts, network},
+    silence::Silence,
+};
 use crate::{
     frames,
     interfaces::{self, Interface},
@@ -243,12 +247,12 @@ impl Neighbors {
         let mut ranges = Vec::new();
         let mut addresses = Vec::new();
         if self.nudge == Nudge::All {
-            for subnet in interface.addresses.iter().filter(|subnet| subnet.address.is_ipv4()) {
+            for subnet in interface.ipv4().filter_map(|(ip, prefix)| network(ip, prefix)) {
                 // Only what is on the link: a datagram for elsewhere would go to the router.
                 let range = match self.cidr {
                     Some(cidr) if subnet.contains(cidr.address) => cidr,
                     Some(_) => continue,
-                    None => *subnet,
+                    None => subnet,
                 };
                 let fresh: Vec<_> =
                     hosts(range).take(MAX_NUDGED + 1 + own.len()).filter(|ip| !own.contains(ip)).collect();
