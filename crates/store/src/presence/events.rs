@@ -124,34 +124,36 @@ pub async fn list(
     let query = match (filter.mac, &filter.kind) {
         (None, None) => sqlx::query(concat!(
             columns!(),
-            "WHERE e.at >= $1 AND e.at < $2 AND (e.at, e.seq) < ($3, $4) AND e.seq > $5 \
-             ORDER BY e.at DESC, e.seq DESC LIMIT $6"
+            "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 \
+             ORDER BY e.at DESC, e.seq DESC LIMIT $5"
         )),
         (None, Some(_)) => sqlx::query(concat!(
             columns!(),
-            "WHERE e.at >= $1 AND e.at < $2 AND (e.at, e.seq) < ($3, $4) AND e.seq > $5 AND e.type = $7 \
-             ORDER BY e.at DESC, e.seq DESC LIMIT $6"
+            "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 AND e.type = $6 \
+             ORDER BY e.at DESC, e.seq DESC LIMIT $5"
         )),
         (Some(_), kind) => sqlx::query(match kind {
             None => concat!(
                 columns!(),
-                "WHERE e.at >= $1 AND e.at < $2 AND (e.at, e.seq) < ($3, $4) AND e.seq > $5 \
-                 AND e.device = (SELECT number FROM devices WHERE mac = $7) \
-                 ORDER BY e.at DESC, e.seq DESC LIMIT $6"
+                "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 \
+                 AND e.device = (SELECT number FROM devices WHERE mac = $6) \
+                 ORDER BY e.at DESC, e.seq DESC LIMIT $5"
             ),
             Some(_) => concat!(
                 columns!(),
-                "WHERE e.at >= $1 AND e.at < $2 AND (e.at, e.seq) < ($3, $4) AND e.seq > $5 \
-                 AND e.device = (SELECT number FROM devices WHERE mac = $7) AND e.type = $8 \
-                 ORDER BY e.at DESC, e.seq DESC LIMIT $6"
+                "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 \
+                 AND e.device = (SELECT number FROM devices WHERE mac = $6) AND e.type = $7 \
+                 ORDER BY e.at DESC, e.seq DESC LIMIT $5"
             ),
         }),
     };
+    // Both bounds in one: SQLite walks an index from one upper bound only.
+    let until = filter.until.map_or(i64::MAX, Timestamp::as_micros);
+    let (at, seq) = if after.at < until { (after.at, after.seq) } else { (until, i64::MIN) };
     let query = query
         .bind(filter.from.map_or(i64::MIN, Timestamp::as_micros))
-        .bind(filter.until.map_or(i64::MAX, Timestamp::as_micros))
-        .bind(after.at)
-        .bind(after.seq)
+        .bind(at)
+        .bind(seq)
         .bind(filter.after_seq.unwrap_or(i64::MIN))
         .bind(i64::from(limit));
     let query = match filter.mac {

@@ -61,6 +61,13 @@ impl Position {
     pub fn newest() -> Self {
         Self { at: Timestamp::from_micros(i64::MAX), id: String::new() }
     }
+
+    /// This place, or the one before which nothing lies at `bound` or later. Folded into one bound
+    /// because SQLite walks an index from one upper bound only: with two it would read every
+    /// chunk from the top.
+    pub(super) fn not_after(&self, bound: i64) -> (i64, &str) {
+        if self.at.as_micros() < bound { (self.at.as_micros(), &self.id) } else { (bound, "") }
+    }
 }
 
 /// Which sessions a list holds.
@@ -137,22 +144,20 @@ pub async fn list(
     let query = match filter.mac {
         None => sqlx::query(concat!(
             columns!(),
-            "WHERE s.from_at >= $1 AND s.from_at <= $2 AND s.until_at <= $2 AND (s.from_at, s.id) < ($3, $4) \
+            "WHERE s.from_at >= $1 AND (s.from_at, s.id) < ($2, $3) AND s.until_at <= $4 \
              ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
         )),
         Some(_) => sqlx::query(concat!(
             columns!(),
-            "WHERE s.from_at >= $1 AND s.from_at <= $2 AND s.until_at <= $2 AND (s.from_at, s.id) < ($3, $4) \
+            "WHERE s.from_at >= $1 AND (s.from_at, s.id) < ($2, $3) AND s.until_at <= $4 \
              AND s.device = (SELECT number FROM devices WHERE mac = $6) \
              ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
         )),
     };
-    let query = query
-        .bind(filter.first_micros())
-        .bind(filter.last_micros())
-        .bind(after.at.as_micros())
-        .bind(after.id.as_str())
-        .bind(i64::from(limit));
+    // What ended by then began by then.
+    let (at, id) = after.not_after(filter.last_micros().saturating_add(1));
+    let query =
+        query.bind(filter.first_micros()).bind(at).bind(id).bind(filter.last_micros()).bind(i64::from(limit));
     let query = match filter.mac {
         None => query,
         Some(mac) => query.bind(mac.to_string()),
@@ -312,23 +317,25 @@ pub async fn overlapping(
         columns!(),
         "WHERE s.id IN (SELECT id FROM (SELECT id, from_at FROM presence_sessions \
          WHERE device = (SELECT number FROM devices WHERE mac = $1) \
-         AND from_at >= $2 AND from_at < $3 AND (from_at, id) < ($4, $5) \
+         AND from_at >= $2 AND (from_at, id) < ($6, $7) \
          AND started_at IS NOT NULL AND (ended_at IS NOT NULL OR open = 1) \
-         ORDER BY from_at DESC, id DESC LIMIT $6) began \
+         ORDER BY from_at DESC, id DESC LIMIT $5) began \
          UNION ALL SELECT id FROM (SELECT id, from_at FROM presence_sessions \
          WHERE device = (SELECT number FROM devices WHERE mac = $1) \
-         AND until_at > $2 AND +from_at < $2 AND (+from_at, id) < ($4, $5) \
+         AND until_at > $2 AND +from_at < $2 AND (+from_at, id) < ($3, $4) \
          AND started_at IS NOT NULL AND (ended_at IS NOT NULL OR open = 1) \
-         ORDER BY +from_at DESC, id DESC LIMIT $6) reached) \
-         ORDER BY s.from_at DESC, s.id DESC LIMIT $6"
+         ORDER BY +from_at DESC, id DESC LIMIT $5) reached) \
+         ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
     );
+    let (began_at, began_id) = after.not_after(until.as_micros());
     let rows = sqlx::query(KNOWN)
         .bind(mac.to_string())
         .bind(from.as_micros())
-        .bind(until.as_micros())
         .bind(after.at.as_micros())
         .bind(after.id.as_str())
         .bind(i64::from(limit))
+        .bind(began_at)
+        .bind(began_id)
         .fetch_all(store.read())
         .await?;
     let mut found = sessions(&rows)?;

@@ -84,13 +84,13 @@ pub async fn spans(
     let query = match (cursor, stretch.mac) {
         (Cursor::Began { .. }, None) => sqlx::query(concat!(
             columns!(),
-            "AND s.from_at >= $2 AND s.from_at < $1 AND (s.from_at, s.id) < ($3, $4) \
+            "AND s.from_at >= $2 AND (s.from_at, s.id) < ($3, $4) \
              ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
         )),
         (Cursor::Began { .. }, Some(_)) => sqlx::query(concat!(
             columns!(),
             "AND s.device = (SELECT number FROM devices WHERE mac = $6) \
-             AND s.from_at >= $2 AND s.from_at < $1 AND (s.from_at, s.id) < ($3, $4) \
+             AND s.from_at >= $2 AND (s.from_at, s.id) < ($3, $4) \
              ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
         )),
         (Cursor::Reached { .. }, None) => sqlx::query(concat!(
@@ -112,9 +112,12 @@ pub async fn spans(
         }
     };
     let query = match cursor {
-        Cursor::Began { from: last, id } | Cursor::Missing { from: last, id } => {
+        // Both bounds in one: SQLite walks an index from one upper bound only.
+        Cursor::Began { from: last, id } if *last < until => {
             query.bind(until).bind(from).bind(*last).bind(id.as_str())
         }
+        Cursor::Began { .. } => query.bind(until).bind(from).bind(until).bind(""),
+        Cursor::Missing { from: last, id } => query.bind(until).bind(from).bind(*last).bind(id.as_str()),
         Cursor::Reached { until: end, from: last, id } => {
             query.bind(*end).bind(from).bind(*last).bind(id.as_str())
         }
