@@ -11,5 +11,6 @@ pub mod imports;
 pub mod interfaces;
 pub mod leases;
 mod packet;
+pub mod reverse_names;
 pub mod sources;
 pub mod vendor;

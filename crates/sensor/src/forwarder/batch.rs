@@ -6,8 +6,6 @@ use sojourn_domain::{
     time::{Elapsed, Timestamp},
 };
 
-use super::shorten;
-
 /// The server takes no more at once, and no longer texts.
 pub(super) const MAX_SIGHTINGS: usize = 10_000;
 const MAX_MESSAGE: usize = 500;
@@ -60,6 +58,16 @@ pub(super) struct BatchSighting {
     pub until: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
+}
+
+/// The text with its middle cut out where it is longer: what distinguishes names stands at the ends.
+pub(super) fn shorten(text: &str, limit: usize) -> String {
+    let count = text.chars().count();
+    if count <= limit {
+        return text.to_owned();
+    }
+    let (head, tail) = (limit / 2, limit - limit / 2 - 1);
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(count - tail)).collect()
 }
 
 /// Who reports.
