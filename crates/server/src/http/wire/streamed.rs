@@ -69,8 +69,6 @@ where
             }
         })
     })
-    // Compression polls once more after the end.
-    .fuse()
     .map(move |chunk| {
         chunk.map(|(mut text, last)| {
             if !text.is_empty() && std::mem::replace(&mut begun, true) {
