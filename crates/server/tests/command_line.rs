@@ -1,0 +1,309 @@
+//! The binary, as scripts use it: exit codes, output, files, signals.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use sojourn_testbed::{postgres, skip};
+
+const PASSWORD: &str = "correct horse";
+
+fn sojourn() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sojourn"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SOJOURN_")) {
+        command.env_remove(name);
+    }
+    // No test looks at the network of whoever runs it.
+    command.env("SOJOURN_LOCAL_SOURCES", "false").stdin(Stdio::null());
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn run(arguments: &[&str], data_dir: &Path, input: &str) -> (i32, String, String) {
+    let mut command = sojourn();
+    command.args(arguments).arg("--data-dir").arg(data_dir);
+    finish(command, input)
+}
+
+fn finish(mut command: Command, input: &str) -> (i32, String, String) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // It may refuse its arguments before it reads anything.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn done(result: (i32, String, String)) -> String {
+    assert_eq!(result.0, 0, "{}", result.2);
+    result.1
+}
+
+/// Exit code 1 and one line.
+fn failed(result: (i32, String, String)) -> String {
+    let (code, stdout, stderr) = result;
+    assert_eq!((code, stdout.as_str(), stderr.lines().count()), (1, "", 1), "{stderr}");
+    stderr
+}
+
+struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl Server {
+    fn start(data_dir: &Path, more: &[&str]) -> Self {
+        let mut command = sojourn();
+        command.args(["serve", "--http", "127.0.0.1:0", "--data-dir"]).arg(data_dir).args(more);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.strip_prefix("ready http=").and_then(|rest| rest.strip_suffix(" ssh=off\n"));
+        let address = address.unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        Self { child, stdout, address }
+    }
+
+    fn get(&self, path: &str, token: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+        )
+        .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// SIGTERM: what it said on standard error, and nothing more on standard output.
+    fn stop(mut self) -> String {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(0));
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        log
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn wrong_usage_is_two_and_trouble_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let usage = |arguments: &[&str]| {
+        let mut command = sojourn();
+        command.args(arguments);
+        let (code, stdout, stderr) = finish(command, "");
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
+        stderr
+    };
+    usage(&["no-such-command"]);
+    usage(&["serve", "--no-such-flag"]);
+    assert!(usage(&["serve"]).contains("--data-dir"));
+    assert!(usage(&["user", "list"]).contains("--data-dir"));
+    assert!(usage(&["serve", "--data-dir", "/tmp/x", "--http", "0.0.0.0:0"]).contains("--tls-cert"));
+    usage(&["user", "add", "a b", "--role", "user", "--password-stdin", "--data-dir", "/tmp/x"]);
+
+    let path = folder.path().join("sojourn.toml");
+    std::fs::write(&path, "colour = 1\n").unwrap();
+    let mut command = sojourn();
+    command.args(["serve", "--data-dir", "/tmp/x", "--config"]).arg(&path);
+    assert!(failed(finish(command, "")).contains("colour"));
+
+    let mut command = sojourn();
+    command.args(["user", "--help"]);
+    assert!(done(finish(command, "")).contains("set-password"));
+}
+
+#[test]
+fn users_and_tokens_are_managed_beside_a_running_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let add = |name: &str, role: &str| {
+        run(&["user", "add", name, "--role", role, "--password-stdin"], &data, &format!("{PASSWORD}\n"))
+    };
+    assert!(done(add("alice", "admin")).starts_with("user_"));
+    assert!(failed(add("Alice", "user")).contains("exists"));
+    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+
+    let server = Server::start(&data, &["--ssh", "127.0.0.1:0"]);
+    done(add("bob", "user"));
+    let made = done(run(&["token", "create", "--user", "alice", "--expires", "30d"], &data, ""));
+    let token = made.strip_suffix('\n').unwrap();
+    assert!(token.starts_with("sjt_") && token.len() == 47, "{made:?}");
+    assert!(server.get("/users", token).contains("\"bob\""));
+
+    let listed: Value = serde_json::from_str(&done(run(&["token", "list", "--json"], &data, ""))).unwrap();
+    assert_eq!(listed["tokens"][0]["userName"], "alice");
+    assert!(!listed.to_string().contains(token));
+    assert!(failed(run(&["user", "disable", "alice"], &data, "")).contains("last enabled administrator"));
+    done(run(&["user", "disable", "bob"], &data, ""));
+    assert!(done(run(&["user", "list"], &data, "")).contains("disabled"));
+    done(run(&["user", "set-password", "bob", "--password-stdin"], &data, "another password\n"));
+    assert!(
+        failed(run(&["user", "set-password", "bob", "--password-stdin"], &data, "short\n"))
+            .contains("8 to 1024")
+    );
+    done(run(&["user", "enable", "bob"], &data, ""));
+    done(run(&["user", "unlock", "bob"], &data, ""));
+    done(run(&["user", "remove", "bob"], &data, ""));
+    assert!(failed(run(&["user", "remove", "bob"], &data, "")).contains("no user bob"));
+    done(run(&["token", "revoke", listed["tokens"][0]["id"].as_str().unwrap()], &data, ""));
+    assert!(server.get("/users", token).starts_with("HTTP/1.1 401"));
+    assert!(done(run(&["audit", "verify"], &data, "")).contains("unaltered"));
+
+    // Two servers cannot run on one directory.
+    assert!(
+        failed(run(&["serve", "--http", "127.0.0.1:0"], &data, "").into_last_line())
+            .contains("a server runs on the data directory")
+    );
+    let log = server.stop();
+    assert!(log.contains("--ssh is ignored") && !log.contains("/ui/setup"), "{log}");
+}
+
+/// What a server logs before it gives up stands before its last line.
+trait LastLine {
+    fn into_last_line(self) -> Self;
+}
+
+impl LastLine for (i32, String, String) {
+    fn into_last_line(self) -> Self {
+        let last = self.2.lines().last().unwrap_or_default().to_owned();
+        (self.0, self.1, last)
+    }
+}
+
+#[test]
+fn each_start_prints_a_new_setup_link_until_there_is_an_administrator() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = |log: &str| {
+        log.split_whitespace().find(|word| word.contains("/ui/setup#code=")).map(ToOwned::to_owned)
+    };
+    let first = link(&Server::start(folder.path(), &[]).stop()).unwrap();
+    let second = link(&Server::start(folder.path(), &["--log", "error"]).stop()).unwrap();
+    assert_ne!(first.split('#').nth(1), second.split('#').nth(1));
+    let public = ["--public-url", "https://sojourn.example/", "--log-format", "json"];
+    let log = Server::start(folder.path(), &public).stop();
+    assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
+    assert!(log.contains("https://sojourn.example/ui/setup#code="), "{log}");
+}
+
+#[test]
+fn the_whole_state_is_backed_up_while_running_and_restored_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (one, two, file) = (path("one"), path("two"), path("backup"));
+    let text = file.to_str().unwrap();
+    done(run(
+        &["user", "add", "alice", "--role", "admin", "--password-stdin"],
+        &one,
+        &format!("{PASSWORD}\n"),
+    ));
+    let token = done(run(&["token", "create", "--user", "alice"], &one, ""));
+    let server = Server::start(&one, &[]);
+    done(run(&["backup", text], &one, ""));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(failed(run(&["restore", text, "--force"], &one, "")).contains("a server runs"));
+    server.stop();
+    done(run(&["restore", text], &two, ""));
+    assert!(failed(run(&["restore", text], &two, "")).contains("--force"));
+    done(run(&["restore", text, "--force"], &two, ""));
+    // What was true there is true here: the token works.
+    let server = Server::start(&two, &[]);
+    assert!(server.get("/users", token.trim()).contains("\"alice\""));
+    server.stop();
+    std::fs::write(path("cut"), &std::fs::read(&file).unwrap()[..200]).unwrap();
+    failed(run(&["restore", path("cut").to_str().unwrap()], &path("three"), ""));
+    // And it moves to the other database.
+    let Some(database) = postgres::fresh_database() else { return };
+    done(run(&["restore", text, "--database", database.url()], &path("four"), ""));
+    assert_eq!(database.sql("SELECT name FROM users"), "alice\n");
+    let server = Server::start(&path("four"), &["--database", database.url()]);
+    assert!(server.get("/users", token.trim()).contains("\"alice\""));
+    server.stop();
+}
+
+#[tokio::test]
+async fn with_a_certificate_it_speaks_https_and_takes_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let config = folder.path().join("openssl.cnf");
+    std::fs::write(
+        &config,
+        "[req]\ndistinguished_name = name\nx509_extensions = use\n[name]\n\
+         [use]\nbasicConstraints = CA:FALSE\nsubjectAltName = IP:127.0.0.1\n",
+    )
+    .unwrap();
+    let make = |name: &str| {
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "2",
+            ])
+            .args(["-subj", &format!("/CN={name}"), "-config"])
+            .arg(&config)
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&cert)
+            .output();
+        made.is_ok_and(|output| output.status.success())
+    };
+    if !make("one") {
+        return skip::whole("openssl is not installed");
+    }
+    let data = folder.path().join("data");
+    let (cert_text, key_text) = (cert.to_str().unwrap(), key.to_str().unwrap());
+    let server = Server::start(&data, &["--tls-cert", cert_text, "--tls-key", key_text]);
+    let url = format!("https://{}/healthz", server.address);
+    let trusting = |pem: &[u8]| {
+        reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(pem).unwrap()])
+            .no_proxy()
+            .build()
+            .unwrap()
+    };
+    let old = std::fs::read(&cert).unwrap();
+    let answer = trusting(&old).get(&url).send().await.unwrap();
+    assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+    assert!(reqwest::Client::builder().no_proxy().build().unwrap().get(&url).send().await.is_err());
+    assert!(make("two"));
+    kill_process(Pid::from_child(&server.child), Signal::HUP).unwrap();
+    let new = std::fs::read(&cert).unwrap();
+    // The signal is handled when it is.
+    while trusting(&new).get(&url).send().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(trusting(&old).get(&url).send().await.is_err());
+    let log = server.stop();
+    assert!(log.contains("https://127.0.0.1"), "{log}");
+}
