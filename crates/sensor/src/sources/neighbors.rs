@@ -177,8 +177,15 @@ impl Neighbors {
             }
         }
         self.remember(&rows, now);
-        let answered: HashSet<_> =
-            rows.iter().filter(|row| row.state == State::Confirmed).filter_map(|row| row.mac).collect();
+        // A confirmation during this pass counts even when the kernel no longer believes it.
+        let during = now.since(scan.started_at);
+        let answered: HashSet<_> = rows
+            .iter()
+            .filter(|row| {
+                row.state == State::Confirmed || (row.state != State::Failed && row.confirmed <= during)
+            })
+            .filter_map(|row| row.mac)
+            .collect();
         if self.nudge == Nudge::All
             && let Some(reason) = self.silence.judge(&scan.scope, answered.len())
         {
