@@ -49,7 +49,7 @@ function network() {
       ip('-n', name, 'link', 'set', `p${part}`, 'up');
     }
     ip('-n', `${name}-a`, 'link', 'set', 'eth0', 'up');
-    env.SOJOURN_E2E_APPEAR_CMD ??= `ip -n ${name}-b link set eth0 up && ip netns exec ${name}-b ping -c 1 -W 1 10.99.7.1 || true`;
+    env.SOJOURN_E2E_APPEAR_CMD ??= `ip -n ${name}-b link set eth0 up; ip netns exec ${name}-b bash -c "echo > /dev/udp/10.99.7.1/9" || true`;
     env.SOJOURN_E2E_APPEAR_MAC ??= '24:0A:C4:00:07:20';
     return name;
   } catch (error) {
