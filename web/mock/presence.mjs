@@ -26,8 +26,8 @@ function gaps() {
 }
 
 const source = (id, name, kind, settings, scope, status, message, seen, more = {}) => ({
-  id, name, kind, enabled: true, automatic: kind !== 'push', settings, intervalSeconds: kind === 'passive' ? 0 : 60, graceSeconds: null, scope,
-  health: { status, since: iso(START - 5 * DAY), message },
+  id, name, kind, enabled: true, automatic: kind !== 'push', settings, intervalSeconds: kind === 'passive' ? 0 : 60, graceSeconds: 120, scope,
+  health: { status, since: iso(START - 5 * DAY), message: message ?? '' },
   lastScan: { startedAt: iso(START - 22_000), finishedAt: iso(START - 20_100), outcome: status === 'ok' ? 'complete' : 'failed', seen, message: null },
   lastCompleteAt: iso(START - 20_100), deviceCount: devices.filter((d) => d.source === id).length, gaps: gaps().filter((g) => g.sourceId === id), ...more,
 });
@@ -42,7 +42,7 @@ const view = (d) => {
   const last = d.list.at(-1);
   const s = sources.find((x) => x.id === d.source) ?? sources[0];
   return {
-    mac: d.mac, name: d.name, displayName: displayName(d), owner: d.owner, type: d.type, notes: d.notes, vendor: d.vendor, hostname: d.hostname,
+    mac: d.mac, name: d.name ?? '', displayName: displayName(d), owner: d.owner ?? '', type: d.type ?? '', notes: d.notes ?? '', vendor: d.vendor ?? '', hostname: d.hostname ?? '',
     randomised: d.randomised, isNew: d.isNew, state: d.state, since: iso(['online', 'sleeping'].includes(d.state) ? last?.[0] : last?.[1] ?? null),
     firstSeen: iso(d.firstSeen), lastSeen: iso(d.state === 'online' ? Date.now() - 20_000 : d.lastSeen), ip: d.ip,
     addresses: [{ ip: d.ip, family: 4, firstSeen: iso(d.firstSeen), lastSeen: iso(d.lastSeen) }, ...(d.ip6 ? [{ ip: d.ip6, family: 6, firstSeen: iso(d.firstSeen + DAY), lastSeen: iso(d.lastSeen) }] : [])],
@@ -54,8 +54,9 @@ const view = (d) => {
 function counts() {
   const c = { online: 0, sleeping: 0, unknown: 0, down: 0, offline: 0, archived: 0, new: 0, all: 0 };
   for (const d of devices) {
+    c.all++;
     if (d.archived) { c.archived++; continue; }
-    c[d.state]++; c.all++;
+    c[d.state]++;
     if (d.isNew) c.new++;
   }
   return c;
@@ -97,7 +98,7 @@ const filterDevices = (q) => {
   const states = q.get('state')?.split(',');
   return devices.filter((d) =>
     (archived === 'all' || String(d.archived) === archived) &&
-    (!states || states.includes(d.state) || (states.includes('new') && d.isNew)) &&
+    (!states || states.includes(d.state)) && (!q.get('isNew') || String(d.isNew) === q.get('isNew')) &&
     (!q.get('type') || d.type === q.get('type')) && (!q.get('owner') || d.owner === q.get('owner')) &&
     (!words || [displayName(d), d.mac, d.ip, d.vendor, d.owner, d.hostname, d.type].some((t) => t?.toLowerCase().includes(words))));
 };

@@ -74,15 +74,16 @@ export interface DeviceAddress {
   lastSeen: string;
 }
 
+/** What nobody gave or nothing told is empty text. */
 export interface Device {
   mac: string;
-  name: string | null;
+  name: string;
   displayName: string;
-  owner: string | null;
-  type: string | null;
-  notes: string | null;
-  vendor: string | null;
-  hostname: string | null;
+  owner: string;
+  type: string;
+  notes: string;
+  vendor: string;
+  hostname: string;
   randomised: boolean;
   isNew: boolean;
   state: DeviceState;
@@ -98,11 +99,12 @@ export interface Device {
   sources: { id: string; name: string; kind: SourceKind; lastSeen: string | null }[];
 }
 
+/** What is left out stays as it is; empty text takes away. */
 export interface DeviceChange {
-  name?: string | null;
-  owner?: string | null;
-  type?: string | null;
-  notes?: string | null;
+  name?: string;
+  owner?: string;
+  type?: string;
+  notes?: string;
   graceSeconds?: number | null;
   alertDown?: boolean;
   maySleep?: boolean;
@@ -111,6 +113,7 @@ export interface DeviceChange {
 }
 
 export type StateCounts = Record<DeviceState | 'all', number>;
+/** `all` holds the archived too; nothing else does. */
 export type DeviceCounts = StateCounts & { archived: number; new: number };
 
 export interface Page {
@@ -136,9 +139,9 @@ export interface PresenceEvent {
   recordedAt: string;
   type: EventType;
   mac: string;
-  name: string | null;
+  name: string;
   ip: string | null;
-  info: string | null;
+  info: string;
   certain: boolean;
 }
 
@@ -150,7 +153,7 @@ export interface Gap {
   from: string;
   until: string | null;
   reason: GapReason;
-  message: string | null;
+  message: string;
 }
 
 export interface DeviceTimeline {
@@ -192,6 +195,7 @@ export interface SourceSettings {
   cidr?: string | null;
   path?: string | null;
   format?: string | null;
+  nudge?: string | null;
 }
 
 export interface Source {
@@ -202,15 +206,15 @@ export interface Source {
   automatic: boolean;
   settings: SourceSettings;
   intervalSeconds: number;
-  graceSeconds: number | null;
-  scope: string | null;
-  health: { status: SourceStatus; since: string | null; message: string | null };
+  graceSeconds: number;
+  scope: string;
+  health: { status: SourceStatus; since: string | null; message: string };
   lastScan: {
     startedAt: string;
     finishedAt: string | null;
-    outcome: string;
+    outcome: 'complete' | 'failed' | 'blind';
     seen: number;
-    message: string | null;
+    message: string;
   } | null;
   lastCompleteAt: string | null;
   deviceCount: number;

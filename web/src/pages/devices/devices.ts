@@ -38,6 +38,7 @@ export function deviceQuery(filter: DeviceFilter): Record<string, string> {
   if (filter.type) out.type = filter.type;
   if (filter.owner) out.owner = filter.owner;
   if (filter.state === 'archived') out.archived = 'true';
+  else if (filter.state === 'new') out.isNew = 'true';
   else if (filter.state) out.state = filter.state;
   return out;
 }
