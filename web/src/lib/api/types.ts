@@ -240,7 +240,7 @@ export interface PresenceSession {
   ses_DateTimeConnection?: string | null;
   ses_DateTimeDisconnection?: string | null;
   ses_EventTypeConnection?: string;
-  ses_EventTypeDisconnection?: string;
+  ses_EventTypeDisconnection?: string | null;
   ses_StillConnected?: 0 | 1;
 }
 
