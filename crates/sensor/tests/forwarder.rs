@@ -22,11 +22,15 @@ use sojourn_sensor::{
     sources::{SourceSettings, SourceSpec},
 };
 use sojourn_store::clock::{Entropy, SystemClock};
+use sojourn_testbed::wait;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 use tokio_util::sync::CancellationToken;
+
+/// For busy machines.
+const LIMIT: Duration = Duration::from_secs(40);
 
 /// What the server does with a report.
 const TAKE: u8 = 0;
@@ -81,14 +85,8 @@ impl Server {
         self.taken.lock().unwrap().iter().filter(|batch| batch["seq"].is_i64()).cloned().collect()
     }
 
-    async fn until(&self, what: &str, mut done: impl FnMut(&[Value]) -> bool) {
-        for _ in 0..600 {
-            if done(&self.scans()) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("waited in vain for {what}: {:?}", self.scans());
+    fn until(&self, what: &str, mut done: impl FnMut(&[Value]) -> bool) {
+        tokio::task::block_in_place(|| wait::until(what, LIMIT, || done(&self.scans()).then_some(())));
     }
 }
 
@@ -141,17 +139,12 @@ fn kept(folder: &Path) -> usize {
     files.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json")).count()
 }
 
-async fn wait_for_kept(folder: &Path, count: usize) {
-    for _ in 0..600 {
-        if kept(folder) >= count {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("waited in vain for {count} buffered reports: {}", kept(folder));
+fn wait_for_kept(folder: &Path, count: usize) {
+    let enough = || (kept(folder) >= count).then_some(());
+    tokio::task::block_in_place(|| wait::until("buffered reports", LIMIT, enough));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outage_and_a_restart_lose_nothing_and_repeat_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start().await;
@@ -164,7 +157,7 @@ async fn an_outage_and_a_restart_lose_nothing_and_repeat_nothing() {
         Entropy,
         stop.clone(),
     ));
-    server.until("the first report", |scans| !scans.is_empty()).await;
+    server.until("the first report", |scans| !scans.is_empty());
     let first = server.scans()[0].clone();
     let name = first["source"].as_str().unwrap();
     assert!(name.starts_with("attic/dhcp-leases:/") && name.chars().count() <= 64, "{name}");
@@ -174,9 +167,9 @@ async fn an_outage_and_a_restart_lose_nothing_and_repeat_nothing() {
     assert!(first["sentAt"].is_string() && first["sightings"][0]["until"].is_string());
 
     server.mood.store(BUSY, Ordering::SeqCst);
-    wait_for_kept(folder.path(), 2).await;
+    wait_for_kept(folder.path(), 2);
     write_lease(folder.path(), 8);
-    wait_for_kept(folder.path(), 4).await;
+    wait_for_kept(folder.path(), 4);
     stop.cancel();
     running.await.unwrap().unwrap();
     let waiting = kept(folder.path());
@@ -192,14 +185,11 @@ async fn an_outage_and_a_restart_lose_nothing_and_repeat_nothing() {
         stop.clone(),
     ));
     let before = server.scans().len();
-    server.until("a report whose answer is lost", |scans| scans.len() > before).await;
+    server.until("a report whose answer is lost", |scans| scans.len() > before);
     server.mood.store(TAKE, Ordering::SeqCst);
-    server
-        .until("everything that waited", |scans| {
-            scans.len() > before + waiting
-                && scans.last().is_some_and(|b| b["sightings"][0]["ip"] == "10.0.0.8")
-        })
-        .await;
+    server.until("everything that waited", |scans| {
+        scans.len() > before + waiting && scans.last().is_some_and(|b| b["sightings"][0]["ip"] == "10.0.0.8")
+    });
     stop.cancel();
     running.await.unwrap().unwrap();
     assert_eq!(kept(folder.path()), 0);
