@@ -91,7 +91,7 @@ pub(super) struct ListQuery {
     #[param(minimum = 1, maximum = 1000000)]
     page: Option<u32>,
     /// Cut to 2000; 100 unless said otherwise.
-    #[param(minimum = 1)]
+    #[param(schema_with = schema::limit, required = false)]
     limit: Option<u32>,
 }
 

@@ -1,5 +1,6 @@
 //! What the HTTP contract says of presence sessions, line by line.
 
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use sojourn_domain::time::Elapsed;
 use sojourn_store::presence::sessions;
@@ -417,5 +418,36 @@ async fn session_events_are_searched_sorted_and_paged() {
     assert_eq!(names("search=nobody").await, told("", 4, 0));
     let deep = house.get("/sessions/session-events?search=e&page=1000&limit=1000").await;
     assert_eq!(deep.wrong_field(), "page");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_compressed_list_is_the_same_list() {
+    let house = House::new().await;
+    for hour in 0..9 {
+        house.enter(MAC, &format!("2025-08-01T0{hour}:00"), Some("2025-08-01T12:00:00")).await;
+    }
+    for path in [
+        "/sessions/list",
+        "/sessions/calendar?start=2025-08-01&end=2025-08-01",
+        "/sessions/AABBCCDDEEFF?period=all",
+    ] {
+        let plain = house.get(path).await;
+        assert_eq!(plain.sessions().len(), 9);
+        let mut request = house.request("GET", path, None);
+        request.headers_mut().insert("accept-encoding", "gzip".parse().unwrap());
+        let response = house.open(request).await;
+        assert_eq!(response.headers()["content-encoding"], "gzip");
+        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+        let mut child = std::process::Command::new("gzip")
+            .arg("-dc")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), &body).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), plain.text);
+    }
     house.stop().await;
 }

@@ -49,7 +49,7 @@ struct ListQuery {
     /// Only events that were recorded after the one with this id.
     after: Option<i64>,
     /// Cut to 1000; 100 unless said otherwise.
-    #[param(minimum = 1)]
+    #[param(schema_with = schema::limit, required = false)]
     limit: Option<u32>,
 }
 

@@ -162,7 +162,7 @@ struct DeleteQuery {
 /// What was deleted stays deleted after the next scan. The answer is the same when there was nothing.
 #[utoipa::path(
     delete, path = "/sessions/delete", tag = "presence", operation_id = "delete_sessions", params(DeleteQuery),
-    request_body(content = Option<DeleteSessions>),
+    request_body(content = DeleteSessions),
     responses((status = 200, body = Done))
 )]
 async fn delete(
@@ -207,7 +207,7 @@ struct ListQuery {
     #[param(minimum = 1, maximum = 1000000)]
     page: Option<u32>,
     /// Cut to 1000.
-    #[param(minimum = 1)]
+    #[param(schema_with = schema::limit, required = false)]
     limit: Option<u32>,
 }
 

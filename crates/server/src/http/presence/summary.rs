@@ -18,7 +18,13 @@ use sojourn_store::{
         sessions::{self, ListedSession},
     },
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{ArrayBuilder, ArrayItems, ObjectBuilder, SchemaType, Type as JsonType},
+    },
+};
 use utoipa_axum::routes;
 
 use crate::http::{
@@ -79,7 +85,7 @@ impl Type {
     }
 }
 
-/// What rows are sorted by. The numbers are those of NetAlertX's columns.
+/// What rows are sorted by. NetAlertX's column numbers are understood too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Sort {
@@ -136,7 +142,7 @@ struct SummaryQuery {
     #[param(minimum = 1, maximum = 1000000)]
     page: Option<u32>,
     /// Cut to 1000; 100 unless said otherwise.
-    #[param(minimum = 1)]
+    #[param(schema_with = schema::limit, required = false)]
     limit: Option<u32>,
     /// Text that a row holds, in any case.
     search: Option<String>,
@@ -186,7 +192,7 @@ struct SummaryEvent {
 }
 
 /// The row in NetAlertX's columns.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 struct Row(
     String,
     String,
@@ -204,6 +210,22 @@ struct Row(
     String,
     u8,
 );
+
+impl PartialSchema for Row {
+    fn schema() -> RefOr<Schema> {
+        let cell = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([JsonType::String, JsonType::Integer, JsonType::Null]))
+            .build();
+        ArrayBuilder::new()
+            .items(ArrayItems::RefOrSchema(Box::new(cell.into())))
+            .min_items(Some(15))
+            .max_items(Some(15))
+            .description(Some("A row in NetAlertX's columns"))
+            .into()
+    }
+}
+
+impl ToSchema for Row {}
 
 /// A page of rows of 15 columns: 0 order time (UTC), 1 device name, 2 owner, 3 event date, 4 event type,
 /// 5 connection, 6 disconnection, 7 duration, 8 duration in seconds, 9 IP, 10 IP as a number, 11 info, 12 still

@@ -129,7 +129,7 @@ struct TimelineQuery {
     #[param(minimum = 1, maximum = 1000000)]
     page: Option<u32>,
     /// Devices on a page; cut to 200, 100 unless said otherwise.
-    #[param(minimum = 1)]
+    #[param(schema_with = schema::limit, required = false)]
     limit: Option<u32>,
     /// Text in what is known of the device, in any case.
     q: Option<String>,

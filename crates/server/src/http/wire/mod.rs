@@ -82,9 +82,26 @@ pub mod schema {
         text().pattern(Some(Period::PATTERN)).examples(["7 days"]).build()
     }
 
+    const TIME_PATTERN: &str = "^(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-\
+                                ((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])\
+                                |(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|[12][0-9]))\
+                                ([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?\
+                                (Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?$";
+
+    /// How many a page holds; a larger limit is cut.
+    pub fn limit() -> Object {
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(u32::MAX))
+            .description(Some("How many a page holds; what is too much is cut"))
+            .build()
+    }
+
     /// RFC 3339, or local.
     pub fn time() -> Object {
         text()
+            .pattern(Some(TIME_PATTERN))
             .description(Some("RFC 3339, or local time; a date is the local day"))
             .examples(["2025-08-01T10:00:00"])
             .build()
@@ -92,6 +109,7 @@ pub mod schema {
 
     pub fn date() -> Object {
         text()
+            .pattern(Some(TIME_PATTERN))
             .description(Some("A local day (`YYYY-MM-DD`), or a point in time"))
             .examples(["2025-08-01"])
             .build()
