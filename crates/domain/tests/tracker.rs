@@ -358,3 +358,15 @@ fn what_a_sensor_saw_before_it_was_known_here_counts() {
     }
     net.assert_sessions(A, &["-3600s New Device - -3540s Disconnected"]);
 }
+
+#[test]
+fn a_name_from_elsewhere_goes_only_to_a_nameless_device() {
+    let mut net = Network::with(&[SourceKind::Arp]);
+    net.scan(0, &[A, B]);
+    let (ip, name) = ("192.0.2.1".parse().unwrap(), |net: &Network| {
+        net.tracker.devices().map(|device| device.hostname.clone()).collect::<Vec<_>>()
+    });
+    net.tracker.name_by_address(ip, "printer.lan");
+    net.tracker.name_by_address(ip, "other.lan");
+    assert_eq!(name(&net), ["printer.lan", ""]);
+}

@@ -79,6 +79,10 @@ pub struct Settings {
     #[arg(long, env = "SOJOURN_LOCAL_SOURCES", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub local_sources: Option<bool>,
 
+    /// Ask the system's resolver how private addresses without a name are called [default: true]
+    #[arg(long, env = "SOJOURN_REVERSE_DNS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub reverse_dns: Option<bool>,
+
     /// Presence events, and closed sessions with them, are forgotten after so long [default: never]
     #[arg(long, env = "SOJOURN_KEEP_PRESENCE", value_name = "DURATION")]
     pub keep_presence: Option<String>,
@@ -118,6 +122,7 @@ impl Settings {
             login_idle: self.login_idle.or(file.login_idle),
             login_lifetime: self.login_lifetime.or(file.login_lifetime),
             local_sources: self.local_sources.or(file.local_sources),
+            reverse_dns: self.reverse_dns.or(file.reverse_dns),
             keep_presence: self.keep_presence.or(file.keep_presence),
         })
     }
@@ -142,6 +147,7 @@ pub struct Config {
     pub login_idle: Elapsed,
     pub login_lifetime: Elapsed,
     pub local_sources: bool,
+    pub reverse_dns: bool,
     pub keep_presence: Option<Elapsed>,
     zone: TimeZone,
 }
@@ -221,6 +227,7 @@ impl Config {
             login_idle: duration("login_idle", settings.login_idle, "7d")?,
             login_lifetime: duration("login_lifetime", settings.login_lifetime, "30d")?,
             local_sources: settings.local_sources.unwrap_or(true),
+            reverse_dns: settings.reverse_dns.unwrap_or(true),
             keep_presence,
             zone,
         })

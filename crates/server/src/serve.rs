@@ -54,6 +54,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let options = engine::Options {
         run_sources: config.local_sources,
+        reverse_dns: config.reverse_dns && config.local_sources,
         retention: config.keep_presence,
         ..engine::Options::default()
     };

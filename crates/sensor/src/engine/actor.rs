@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -36,6 +37,7 @@ use super::{
     runners::{self, Runners},
 };
 use crate::{
+    reverse_names::ReverseNames,
     sources::{Pass, SourceMessage},
     vendor,
 };
@@ -74,6 +76,7 @@ pub(super) struct Actor {
     healthy: watch::Sender<bool>,
     shutdown: CancellationToken,
     runners: Runners,
+    names: Option<ReverseNames>,
     /// What was last told of each device, to tell only differences.
     states: BTreeMap<DeviceNumber, DeviceState>,
     counts: Option<Counts>,
@@ -91,6 +94,7 @@ impl Actor {
         let tracker = load::tracker(&store, runners::strength, Box::new(move || entropy.bytes())).await?;
         let runners = Runners::new(Arc::clone(&clock), passes, &shutdown);
         let mut actor = Self {
+            names: None,
             store,
             tracker,
             entropy,
@@ -125,6 +129,7 @@ impl Actor {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let shutdown = self.shutdown.clone();
+        let mut names = self.start_naming();
         loop {
             tokio::select! {
                 biased;
@@ -138,6 +143,10 @@ impl Actor {
                     }
                     self.save().await;
                 }
+                Some((ip, name)) = async { names.as_mut()?.recv().await } => {
+                    self.tracker.name_by_address(ip, &name);
+                    self.save().await;
+                }
                 _ = ticks.tick() => self.tick().await,
             }
         }
@@ -146,6 +155,33 @@ impl Actor {
         self.runners.stop().await;
         self.tracker.checkpoint();
         self.save().await;
+    }
+
+    fn start_naming(&mut self) -> Option<mpsc::Receiver<(IpAddr, String)>> {
+        if !self.options.reverse_dns {
+            return None;
+        }
+        match ReverseNames::start() {
+            Ok((names, answers)) => {
+                self.names = Some(names);
+                Some(answers)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no reverse DNS: the system's resolver cannot be used");
+                None
+            }
+        }
+    }
+
+    /// Asks how the nameless devices that are here are called; each address is asked about seldom.
+    fn ask_names(&self) {
+        let Some(names) = &self.names else { return };
+        let here = self.tracker.devices().filter(|device| device.open.is_some());
+        for device in here.filter(|device| device.hostname.is_empty()) {
+            if let Some(ip) = device.ip() {
+                names.ask(ip);
+            }
+        }
     }
 
     async fn take_in(&mut self, message: SourceMessage) {
@@ -257,6 +293,7 @@ impl Actor {
         if now.since(self.flushed_at) >= self.options.flush {
             self.flushed_at = now;
             self.tracker.checkpoint();
+            self.ask_names();
         }
         self.save().await;
         if let Err(error) = self.count(now).await {

@@ -50,6 +50,8 @@ const UPDATES: usize = 4096;
 pub struct Options {
     /// Look at the network from this machine. Without it, only what is reported counts.
     pub run_sources: bool,
+    /// Ask the system's resolver for the names of private addresses that have none otherwise.
+    pub reverse_dns: bool,
     /// How often the times that only a restart needs are written.
     pub flush: Elapsed,
     /// Events, and closed sessions with them, are forgotten after this long; `None` keeps them.
@@ -58,7 +60,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { run_sources: true, flush: Elapsed::from_secs(30), retention: None }
+        Self { run_sources: true, reverse_dns: true, flush: Elapsed::from_secs(30), retention: None }
     }
 }
 

@@ -39,7 +39,8 @@ struct House {
     _folder: tempfile::TempDir,
 }
 
-const OPTIONS: Options = Options { run_sources: false, flush: Elapsed::from_secs(30), retention: None };
+const OPTIONS: Options =
+    Options { run_sources: false, reverse_dns: false, flush: Elapsed::from_secs(30), retention: None };
 
 impl House {
     async fn open() -> Self {

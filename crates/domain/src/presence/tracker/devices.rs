@@ -333,6 +333,17 @@ impl Tracker {
         }
     }
 
+    /// An address got a name from elsewhere; the device that has it takes it when it has no other.
+    pub fn name_by_address(&mut self, ip: IpAddr, hostname: &str) {
+        let nameless = self
+            .devices
+            .values()
+            .find(|device| device.hostname.is_empty() && (device.ip4 == Some(ip) || device.ip6 == Some(ip)));
+        if let Some(number) = nameless.map(|device| device.number) {
+            self.set_hostname(number, hostname);
+        }
+    }
+
     /// How far apart two sightings may lie and still be one presence.
     fn joining_grace(&self, device: &Device, source: SourceId) -> Elapsed {
         let source = self.sources.get(&source).map_or(super::DEFAULT_GRACE, |source| source.config.grace);
