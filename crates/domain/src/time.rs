@@ -87,7 +87,7 @@ impl Timestamp {
     /// seconds may be missing, and a bare date is the first moment of that local day.
     pub fn parse(text: &str, zone: &TimeZone) -> Result<Self, ParseTimeError> {
         let text = text.trim();
-        if text.len() > 64 || text.contains(|c| c == '[') {
+        if text.len() > 64 || text.contains('[') {
             return Err(ParseTimeError::Unreadable);
         }
         if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {

@@ -1,6 +1,8 @@
 //! Whatever happens, in whatever order it is told: replaying all events gives the sessions that
 //! were lived through, and a device never has two at once.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a network that tests play may panic")]
+
 #[expect(dead_code, reason = "the tracker's own tests use the rest of it")]
 mod network;
 

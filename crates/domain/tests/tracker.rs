@@ -1,5 +1,7 @@
 //! The tracker against a network that the tests play: what people would see, minute by minute.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a network that tests play may panic")]
+
 mod network;
 
 use network::{Network, minutes, secs};

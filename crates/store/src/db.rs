@@ -57,6 +57,10 @@ pub enum StoreError {
 }
 
 impl From<sqlx::Error> for StoreError {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "sqlx's list is open; all others are statements that failed"
+    )]
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Io(_)
@@ -96,7 +100,7 @@ impl Store {
         };
         let url = match database {
             Database::Sqlite if !url.contains('?') => format!("{url}?mode=rwc"),
-            _ => url.to_owned(),
+            Database::Sqlite | Database::Postgres => url.to_owned(),
         };
         let write = Self::pool(database, if database == Database::Sqlite { 1 } else { POSTGRES_WRITERS })
             .connect(&url)

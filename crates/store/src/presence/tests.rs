@@ -102,7 +102,7 @@ fn build(generated: &[(u8, i64, i64, Ends, bool)]) -> Vec<ListedSession> {
             {
                 Ends::Known
             }
-            _ => ends,
+            ends => ends,
         };
         let (start, end) = (at(start), at(start + length));
         let forever = Timestamp::from_micros(i64::MAX);
