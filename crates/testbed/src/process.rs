@@ -139,8 +139,14 @@ impl Installation {
     /// Starts the server and waits until it is ready.
     #[track_caller]
     pub fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// Starts the server with more arguments and waits until it is ready.
+    #[track_caller]
+    pub fn serve_with(&self, args: &[&str]) -> Server {
         let mut command = self.command(&["serve", "--http", &self.http]);
-        command.args(&self.arguments);
+        command.args(&self.arguments).args(args);
         Server::start(command, self.namespace.clone())
     }
 
