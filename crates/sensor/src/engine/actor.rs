@@ -82,6 +82,8 @@ pub(super) struct Actor {
     counts: Option<Counts>,
     counted_at: Timestamp,
     flushed_at: Timestamp,
+    /// Scans that someone asked for and waits for.
+    asked: BTreeMap<SourceId, Timestamp>,
     looked_for_sources_at: Timestamp,
     looked_for_interfaces_at: Timestamp,
     forgot_at: Timestamp,
@@ -108,6 +110,7 @@ impl Actor {
             counts: None,
             counted_at: Timestamp::MIN,
             flushed_at: now,
+            asked: BTreeMap::new(),
             looked_for_sources_at: Timestamp::MIN,
             looked_for_interfaces_at: Timestamp::MIN,
             forgot_at: now,
@@ -192,7 +195,12 @@ impl Actor {
                 let result = self.observe_all(source, &sightings).await;
                 let seen: BTreeSet<_> = sightings.iter().map(|sighting| sighting.mac).collect();
                 self.tracker.finish(source, &scan, seen.len(), now);
-                // What a scan did is worth a row when it says something new; else the flush does.
+                // What a scan did is worth a row when it says something new or someone waits for it;
+                // else the flush does.
+                if self.asked.get(&source).is_some_and(|asked_at| scan.started_at >= *asked_at) {
+                    self.asked.remove(&source);
+                    self.tracker.checkpoint();
+                }
                 result
             }
         };
@@ -399,7 +407,14 @@ impl Actor {
                 let done = sources::remove(&self.store, id, self.now()).await;
                 drop(reply.send(self.sources_changed(done).await));
             }
-            Command::ScanNow(id, reply) => drop(reply.send(Ok(self.runners.scan_now(id)))),
+            Command::ScanNow(id, reply) => {
+                let now = self.now();
+                let runs = self.runners.scan_now(id);
+                if runs {
+                    self.asked.insert(id, now);
+                }
+                drop(reply.send(Ok(runs)));
+            }
             Command::Report(batch, reply) => drop(reply.send(self.report(*batch).await)),
             Command::Live(macs, reply) => drop(reply.send(Ok(self.live(macs)))),
             Command::Flush(reply) => {

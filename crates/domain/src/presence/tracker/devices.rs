@@ -174,6 +174,10 @@ pub(super) fn end(last_seen: Timestamp, kind: EventKind, certain: bool) -> End {
     if certain { End::Known { at: last_seen, kind } } else { End::Missing { last_seen, kind } }
 }
 
+/// Sources that look at the same time tell of one arrival in any order: evidence that is older than
+/// the opening by no more than this confirms it, instead of voiding it for another.
+const SAME_ARRIVAL: Elapsed = Elapsed::from_secs(10);
+
 impl Tracker {
     /// A source saw a device. Sightings of one scan come before its `finish`.
     pub fn observe(&mut self, source: SourceId, sighting: &Sighting, now: Timestamp) -> Observed {
@@ -398,6 +402,7 @@ impl Tracker {
         match (previous_near, next_near) {
             (Some(previous), Some(next)) => self.join(previous, next, at, now),
             (Some(previous), None) => self.extend_end(previous, next_far.is_some(), at, now),
+            (None, Some(next)) if next.from().since(at) <= SAME_ARRIVAL => {}
             (None, Some(next)) => self.extend_start(next, at, now),
             (None, None) => {
                 let kind =
