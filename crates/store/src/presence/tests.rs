@@ -102,7 +102,12 @@ fn build(generated: &[(u8, i64, i64, Ends, bool)]) -> Vec<ListedSession> {
             {
                 Ends::Known
             }
-            ends => ends,
+            Ends::Known
+            | Ends::Open
+            | Ends::StartMissing
+            | Ends::EndMissing
+            | Ends::BothMissing
+            | Ends::OpenAndStartMissing => ends,
         };
         let (start, end) = (at(start), at(start + length));
         let forever = Timestamp::from_micros(i64::MAX);
