@@ -240,6 +240,13 @@ impl std::ops::Add for Elapsed {
     }
 }
 
+impl std::ops::Sub for Elapsed {
+    type Output = Elapsed;
+    fn sub(self, other: Elapsed) -> Elapsed {
+        Elapsed(self.0.saturating_sub(other.0))
+    }
+}
+
 impl fmt::Display for Elapsed {
     /// The largest unit that keeps the length whole: `90s`, `2m`, `500ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -26,7 +26,6 @@ fn hasten(watch: &Watch) {
 }
 
 #[test]
-#[ignore = "a departure during the outage is not recorded yet"]
 fn a_sensor_reports_through_an_outage() {
     let Some(network) = Network::new() else { return };
     let (near, far) = (network.segment(), network.segment());

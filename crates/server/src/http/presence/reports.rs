@@ -30,8 +30,11 @@ const MAX_SIGHTINGS: usize = 10_000;
 const BODY_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 /// A file of another tool.
 const IMPORT_LIMIT_BYTES: usize = 32 * 1024 * 1024;
-/// A sender's clock that is off by less is not corrected: messages take time.
-const CLOCK_TOLERANCE: Elapsed = Elapsed::from_secs(3);
+/// A sender's clock may be so far ahead of ours before its times are corrected.
+const CLOCK_TOLERANCE: Elapsed = Elapsed::from_secs(2);
+/// A sender's clock may seem so far behind: a report that is repeated on the way through an outage
+/// is old when it comes, and its times are right.
+const TRANSIT_TOLERANCE: Elapsed = Elapsed::from_secs(60);
 const MAX_NAME: usize = 64;
 /// The longest name that DNS knows, and some.
 const MAX_HOSTNAME: usize = 255;
@@ -140,7 +143,7 @@ impl<'a> SendersTimes<'a> {
         let mut ahead = Elapsed::ZERO;
         if let Some(text) = sent_at {
             ahead = now.since(wire::time(state, "sentAt", text)?);
-            if ahead.as_micros().unsigned_abs() <= CLOCK_TOLERANCE.as_micros().unsigned_abs() {
+            if ahead >= Elapsed::ZERO - CLOCK_TOLERANCE && ahead <= TRANSIT_TOLERANCE {
                 ahead = Elapsed::ZERO;
             }
         }
