@@ -361,7 +361,7 @@ impl Store {
              AND (CAST($5 AS BIGINT) IS NULL OR at >= $5) AND (CAST($6 AS BIGINT) IS NULL OR at < $6) \
              AND (CAST($7 AS TEXT) IS NULL OR LOWER(actor_name) LIKE $7 ESCAPE '!' OR action LIKE $7 ESCAPE '!' \
              OR LOWER(object) LIKE $7 ESCAPE '!' OR LOWER(detail) LIKE $7 ESCAPE '!' \
-             OR client_address LIKE $7 ESCAPE '!') ORDER BY seq DESC LIMIT $8 OFFSET $9",
+             OR client_address LIKE $7 ESCAPE '!') ORDER BY seq DESC LIMIT $8 + 0 OFFSET $9 + 0",
         )
         .bind(&filter.actor)
         .bind(&filter.action)
@@ -403,7 +403,7 @@ impl Store {
         while reached.seq < head.seq {
             let rows: Vec<Row> = sqlx::query_as(
                 "SELECT seq, at, actor_kind, actor_id, actor_name, action, object, outcome, detail, \
-                 client_address, hash FROM audit WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3",
+                 client_address, hash FROM audit WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3 + 0",
             )
             .bind(reached.seq)
             .bind(head.seq)

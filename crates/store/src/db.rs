@@ -4,6 +4,9 @@
 //! (microseconds) and truth values (0, 1) as BIGINT; `CAST(SUM(x) AS BIGINT)`; parameters that are
 //! tested for NULL are cast (`CAST($1 AS BIGINT) IS NULL`); `ON CONFLICT … DO UPDATE`; no blobs.
 //!
+//! `LIMIT $1 + 0`, never `LIMIT $1`: SQLite looks into a bare parameter of LIMIT when it plans, and so
+//! plans the statement anew each time it is run, which costs more than most statements themselves.
+//!
 //! SQLite has one writer: all changes go through [`Store::write`], a pool of one connection, so
 //! that writers queue in memory instead of meeting "database is locked". Readers never wait.
 

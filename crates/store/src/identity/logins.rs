@@ -62,7 +62,7 @@ pub(super) async fn insert(act: &mut Act, new: &NewLogin, at: Timestamp) -> Resu
     .await?;
     sqlx::query(
         "DELETE FROM logins WHERE user_id = $1 AND id NOT IN \
-         (SELECT id FROM logins WHERE user_id = $1 ORDER BY last_seen_at DESC, id DESC LIMIT $2)",
+         (SELECT id FROM logins WHERE user_id = $1 ORDER BY last_seen_at DESC, id DESC LIMIT $2 + 0)",
     )
     .bind(&user)
     .bind(MOST_LOGINS)
@@ -89,7 +89,7 @@ impl Store {
         let rows: Vec<(String, i64, i64, String, String)> = sqlx::query_as(
             "SELECT id, created_at, last_seen_at, client_address, user_agent FROM logins \
              WHERE user_id = $1 AND expires_at > $2 AND last_seen_at > $3 \
-             ORDER BY last_seen_at DESC, id DESC LIMIT $4",
+             ORDER BY last_seen_at DESC, id DESC LIMIT $4 + 0",
         )
         .bind(of.to_string())
         .bind(now.as_micros())

@@ -105,7 +105,7 @@ impl Store {
              tokens.expires_at, tokens.last_used_at, tokens.revoked_at \
              FROM tokens JOIN users ON users.id = tokens.user_id \
              WHERE (CAST($1 AS TEXT) IS NULL OR tokens.user_id = $1) \
-             ORDER BY tokens.created_at DESC, tokens.id DESC LIMIT $2",
+             ORDER BY tokens.created_at DESC, tokens.id DESC LIMIT $2 + 0",
         )
         .bind(of.map(|user| user.to_string()))
         .bind(limit)

@@ -153,7 +153,7 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, name, display_name, role, disabled, created_at, last_login_at, \
              (SELECT COUNT(*) FROM tokens WHERE user_id = users.id AND revoked_at IS NULL) \
-             FROM users ORDER BY name_key LIMIT $1 OFFSET $2",
+             FROM users ORDER BY name_key LIMIT $1 + 0 OFFSET $2 + 0",
         )
         .bind(limit)
         .bind(offset)

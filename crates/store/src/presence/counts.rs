@@ -35,7 +35,7 @@ pub async fn history(
          WHERE c.at > picked.at AND c.at >= picked.at + CAST($3 AS BIGINT) AND c.at > $1 AND c.at <= $2) \
          FROM picked WHERE picked.at IS NOT NULL) \
          SELECT c.at, c.online, c.sleeping, c.unknown, c.down, c.offline \
-         FROM picked JOIN presence_counts c ON c.at = picked.at ORDER BY c.at LIMIT $4",
+         FROM picked JOIN presence_counts c ON c.at = picked.at ORDER BY c.at LIMIT $4 + 0",
     )
     .bind(from.as_micros())
     .bind(until.as_micros())

@@ -101,7 +101,7 @@ pub async fn all(store: &Store) -> Result<Vec<Device>, StoreError> {
     let mut devices: Vec<Device> = Vec::new();
     loop {
         let after = devices.last().map_or(i64::MIN, |device| device.number);
-        let rows = sqlx::query(concat!(columns!(), "WHERE d.number > $1 ORDER BY d.number LIMIT $2"))
+        let rows = sqlx::query(concat!(columns!(), "WHERE d.number > $1 ORDER BY d.number LIMIT $2 + 0"))
             .bind(after)
             .bind(i64::from(CHUNK))
             .fetch_all(store.read())
@@ -156,7 +156,7 @@ pub async fn addresses(store: &Store, low: i64, high: i64) -> Result<Vec<DeviceA
     loop {
         let rows = sqlx::query(
             "SELECT device, ip, first_seen_at, last_seen_at FROM device_addresses \
-             WHERE (device, ip) > ($1, $2) AND device <= $3 ORDER BY device, ip LIMIT $4",
+             WHERE (device, ip) > ($1, $2) AND device <= $3 ORDER BY device, ip LIMIT $4 + 0",
         )
         .bind(after)
         .bind(after_ip.as_str())
@@ -205,7 +205,7 @@ pub async fn known_by(store: &Store, low: i64, high: i64) -> Result<Vec<KnownBy>
             "SELECT k.device, k.source, s.name, s.kind, k.seen_at \
              FROM device_sources k JOIN sources s ON s.id = k.source \
              WHERE (k.device, k.source) > ($1, $2) AND k.device <= $3 AND s.removed_at IS NULL \
-             ORDER BY k.device, k.source LIMIT $4",
+             ORDER BY k.device, k.source LIMIT $4 + 0",
         )
         .bind(after)
         .bind(after_source.as_str())

@@ -125,25 +125,25 @@ pub async fn list(
         (None, None) => sqlx::query(concat!(
             columns!(),
             "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 \
-             ORDER BY e.at DESC, e.seq DESC LIMIT $5"
+             ORDER BY e.at DESC, e.seq DESC LIMIT $5 + 0"
         )),
         (None, Some(_)) => sqlx::query(concat!(
             columns!(),
             "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 AND e.type = $6 \
-             ORDER BY e.at DESC, e.seq DESC LIMIT $5"
+             ORDER BY e.at DESC, e.seq DESC LIMIT $5 + 0"
         )),
         (Some(_), kind) => sqlx::query(match kind {
             None => concat!(
                 columns!(),
                 "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 \
                  AND e.device = (SELECT number FROM devices WHERE mac = $6) \
-                 ORDER BY e.at DESC, e.seq DESC LIMIT $5"
+                 ORDER BY e.at DESC, e.seq DESC LIMIT $5 + 0"
             ),
             Some(_) => concat!(
                 columns!(),
                 "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 \
                  AND e.device = (SELECT number FROM devices WHERE mac = $6) AND e.type = $7 \
-                 ORDER BY e.at DESC, e.seq DESC LIMIT $5"
+                 ORDER BY e.at DESC, e.seq DESC LIMIT $5 + 0"
             ),
         }),
     };
@@ -179,7 +179,7 @@ pub async fn position(store: &Store, seq: i64) -> Result<Option<Position>, Store
 
 /// Up to `limit` events that were recorded after `seq`, in that order.
 pub async fn recorded_after(store: &Store, seq: i64, limit: u32) -> Result<Vec<ListedEvent>, StoreError> {
-    let rows = sqlx::query(concat!(columns!(), "WHERE e.seq > $1 ORDER BY e.seq LIMIT $2"))
+    let rows = sqlx::query(concat!(columns!(), "WHERE e.seq > $1 ORDER BY e.seq LIMIT $2 + 0"))
         .bind(seq)
         .bind(i64::from(limit))
         .fetch_all(store.read())
@@ -218,13 +218,13 @@ pub async fn page(
     let query = match class {
         Class::All => sqlx::query(concat!(
             columns!(),
-            "JOIN (SELECT seq FROM presence_events WHERE at >= $1 ORDER BY at DESC, seq DESC LIMIT $2 OFFSET $3) \
+            "JOIN (SELECT seq FROM presence_events WHERE at >= $1 ORDER BY at DESC, seq DESC LIMIT $2 + 0 OFFSET $3 + 0) \
              chosen ON chosen.seq = e.seq ORDER BY e.at DESC, e.seq DESC"
         )),
         Class::Voided | Class::New | Class::Down => sqlx::query(concat!(
             columns!(),
             "JOIN (SELECT seq FROM presence_events WHERE at >= $1 AND type IN ($4, $5) \
-             ORDER BY at DESC, seq DESC LIMIT $2 OFFSET $3) \
+             ORDER BY at DESC, seq DESC LIMIT $2 + 0 OFFSET $3 + 0) \
              chosen ON chosen.seq = e.seq ORDER BY e.at DESC, e.seq DESC"
         )),
     };
@@ -246,12 +246,12 @@ pub async fn scan(
     let query = match class {
         Class::All => sqlx::query(concat!(
             columns!(),
-            "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) ORDER BY e.at DESC, e.seq DESC LIMIT $4"
+            "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) ORDER BY e.at DESC, e.seq DESC LIMIT $4 + 0"
         )),
         Class::Voided | Class::New | Class::Down => sqlx::query(concat!(
             columns!(),
             "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.type IN ($5, $6) \
-             ORDER BY e.at DESC, e.seq DESC LIMIT $4"
+             ORDER BY e.at DESC, e.seq DESC LIMIT $4 + 0"
         )),
     };
     let query = query.bind(from.as_micros()).bind(after.at).bind(after.seq).bind(i64::from(limit));

@@ -278,7 +278,7 @@ fn health(key: &str, message: String) -> Health {
 async fn gaps(store: &Store, source: SourceId) -> Result<(VecDeque<Gap>, Option<Gap>), StoreError> {
     let rows = sqlx::query(
         "SELECT id, from_at, until_at, before_at, reason, message FROM source_gaps \
-         WHERE source = $1 ORDER BY from_at DESC, id DESC LIMIT $2",
+         WHERE source = $1 ORDER BY from_at DESC, id DESC LIMIT $2 + 0",
     )
     .bind(source.to_string())
     .bind(GAPS)

@@ -50,7 +50,7 @@ impl ListedSession {
 }
 
 /// A place in a list of sessions: everything after it is older.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     at: Timestamp,
     id: String,
@@ -145,13 +145,13 @@ pub async fn list(
         None => sqlx::query(concat!(
             columns!(),
             "WHERE s.from_at >= $1 AND (s.from_at, s.id) < ($2, $3) AND s.until_at <= $4 \
-             ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
+             ORDER BY s.from_at DESC, s.id DESC LIMIT $5 + 0"
         )),
         Some(_) => sqlx::query(concat!(
             columns!(),
             "WHERE s.from_at >= $1 AND (s.from_at, s.id) < ($2, $3) AND s.until_at <= $4 \
              AND s.device = (SELECT number FROM devices WHERE mac = $6) \
-             ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
+             ORDER BY s.from_at DESC, s.id DESC LIMIT $5 + 0"
         )),
     };
     // What ended by then began by then.
@@ -177,14 +177,14 @@ pub async fn page(
         None => sqlx::query(concat!(
             columns!(),
             "JOIN (SELECT id FROM presence_sessions WHERE from_at >= $1 AND from_at <= $2 AND until_at <= $2 \
-             ORDER BY from_at DESC, id DESC LIMIT $3 OFFSET $4) chosen ON chosen.id = s.id \
+             ORDER BY from_at DESC, id DESC LIMIT $3 + 0 OFFSET $4 + 0) chosen ON chosen.id = s.id \
              ORDER BY s.from_at DESC, s.id DESC"
         )),
         Some(_) => sqlx::query(concat!(
             columns!(),
             "JOIN (SELECT id FROM presence_sessions WHERE from_at >= $1 AND from_at <= $2 AND until_at <= $2 \
              AND device = (SELECT number FROM devices WHERE mac = $5) \
-             ORDER BY from_at DESC, id DESC LIMIT $3 OFFSET $4) chosen ON chosen.id = s.id \
+             ORDER BY from_at DESC, id DESC LIMIT $3 + 0 OFFSET $4 + 0) chosen ON chosen.id = s.id \
              ORDER BY s.from_at DESC, s.id DESC"
         )),
     };
@@ -258,13 +258,13 @@ pub async fn began_since(
         Class::All => sqlx::query(concat!(
             columns!(),
             "JOIN (SELECT id FROM presence_sessions WHERE from_at >= $1 \
-             ORDER BY from_at DESC, id DESC LIMIT $2 OFFSET $3) chosen ON chosen.id = s.id \
+             ORDER BY from_at DESC, id DESC LIMIT $2 + 0 OFFSET $3 + 0) chosen ON chosen.id = s.id \
              ORDER BY s.from_at DESC, s.id DESC"
         )),
         Class::Missing => sqlx::query(concat!(
             columns!(),
             "WHERE s.from_at >= $1 AND (s.started_at IS NULL OR (s.ended_at IS NULL AND s.open = 0)) \
-             ORDER BY s.from_at DESC, s.id DESC LIMIT $2 OFFSET $3"
+             ORDER BY s.from_at DESC, s.id DESC LIMIT $2 + 0 OFFSET $3 + 0"
         )),
     };
     let query = query.bind(from.as_micros()).bind(i64::from(limit));
@@ -284,13 +284,13 @@ pub async fn reached_since(
     let query = match class {
         Class::All => sqlx::query(concat!(
             columns!(),
-            "WHERE s.until_at >= $1 AND +s.from_at < $1 ORDER BY +s.from_at DESC, s.id DESC LIMIT $2 OFFSET $3"
+            "WHERE s.until_at >= $1 AND +s.from_at < $1 ORDER BY +s.from_at DESC, s.id DESC LIMIT $2 + 0 OFFSET $3 + 0"
         )),
         Class::Missing => sqlx::query(concat!(
             columns!(),
             "WHERE s.until_at >= $1 AND s.from_at < $1 \
              AND (s.started_at IS NULL OR (s.ended_at IS NULL AND s.open = 0)) \
-             ORDER BY s.from_at DESC, s.id DESC LIMIT $2 OFFSET $3"
+             ORDER BY s.from_at DESC, s.id DESC LIMIT $2 + 0 OFFSET $3 + 0"
         )),
     };
     let query = query.bind(from.as_micros()).bind(i64::from(limit));
@@ -313,22 +313,31 @@ pub async fn overlapping(
     // Sessions that began in the stretch are a range of one index; those that began before it
     // and reach into it are a range of another; those without a boundary have their own. The plus
     // keeps either database from the index that would walk through the whole history.
-    const KNOWN: &str = concat!(
-        columns!(),
-        "WHERE s.id IN (SELECT id FROM (SELECT id, from_at FROM presence_sessions \
+    const QUERY: &str = concat!(
+        "SELECT * FROM (SELECT s.id, d.mac, s.started_at, s.ended_at, s.from_at, s.until_at, s.start_type, \
+         s.end_type, s.ip, s.info, s.open, s.manual, CAST(NULL AS BIGINT) AS previous_end, \
+         CAST(NULL AS BIGINT) AS next_start \
+         FROM presence_sessions s JOIN devices d ON d.number = s.device \
+         WHERE s.id IN (SELECT id FROM (SELECT id, from_at FROM presence_sessions \
          WHERE device = (SELECT number FROM devices WHERE mac = $1) \
          AND from_at >= $2 AND (from_at, id) < ($6, $7) \
          AND started_at IS NOT NULL AND (ended_at IS NOT NULL OR open = 1) \
-         ORDER BY from_at DESC, id DESC LIMIT $5) began \
+         ORDER BY from_at DESC, id DESC LIMIT $5 + 0) began \
          UNION ALL SELECT id FROM (SELECT id, from_at FROM presence_sessions \
          WHERE device = (SELECT number FROM devices WHERE mac = $1) \
          AND until_at > $2 AND +from_at < $2 AND (+from_at, id) < ($3, $4) \
          AND started_at IS NOT NULL AND (ended_at IS NOT NULL OR open = 1) \
-         ORDER BY +from_at DESC, id DESC LIMIT $5) reached) \
-         ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
+         ORDER BY +from_at DESC, id DESC LIMIT $5 + 0) reached) \
+         ORDER BY s.from_at DESC, s.id DESC LIMIT $5 + 0) known \
+         UNION ALL SELECT * FROM (SELECT m.id, m.mac, m.started_at, m.ended_at, m.from_at, m.until_at, \
+         m.start_type, m.end_type, m.ip, m.info, m.open, m.manual, m.previous_end, m.next_start FROM (",
+        missing_columns!(),
+        " AND s.device = (SELECT number FROM devices WHERE mac = $1) AND (s.from_at, s.id) < ($3, $4)) m \
+         WHERE (m.until_at >= $2 OR (m.ended_at IS NULL AND COALESCE(m.next_start, m.from_at + 3600000000) >= $2)) \
+         ORDER BY m.from_at DESC, m.id DESC LIMIT $5 + 0) missing"
     );
     let (began_at, began_id) = after.not_after(until.as_micros());
-    let rows = sqlx::query(KNOWN)
+    let rows = sqlx::query(QUERY)
         .bind(mac.to_string())
         .bind(from.as_micros())
         .bind(after.at.as_micros())
@@ -338,45 +347,45 @@ pub async fn overlapping(
         .bind(began_id)
         .fetch_all(store.read())
         .await?;
-    let mut found = sessions(&rows)?;
-    // A list that was cut says nothing of what is older than its last session.
-    let mut cut = (rows.len() as u64 >= u64::from(limit)).then(|| found.last().map(ListedSession::position));
-    const MISSING: &str = concat!(
-        "SELECT m.id, m.mac, m.started_at, m.ended_at, m.from_at, m.until_at, m.start_type, m.end_type, m.ip, \
-         m.info, m.open, m.manual, m.previous_end, m.next_start FROM (",
-        missing_columns!(),
-        " AND s.device = (SELECT number FROM devices WHERE mac = $1) AND (s.from_at, s.id) < ($3, $4)) m \
-         WHERE (m.until_at >= $2 OR (m.ended_at IS NULL AND COALESCE(m.next_start, m.from_at + 3600000000) >= $2)) \
-         ORDER BY m.from_at DESC, m.id DESC LIMIT $5"
-    );
-    let rows = sqlx::query(MISSING)
-        .bind(mac.to_string())
-        .bind(from.as_micros())
-        .bind(after.at.as_micros())
-        .bind(after.id.as_str())
-        .bind(i64::from(limit))
-        .fetch_all(store.read())
-        .await?;
+    let (mut known, mut missing) = (Chunk::default(), Chunk::default());
+    let mut found = Vec::with_capacity(rows.len());
     for row in &rows {
         let session = session(row)?;
+        let lacks = session.started_at.is_none() || session.end_missing();
+        if lacks { &mut missing } else { &mut known }.note(session.position());
         let drawn = Neighbours::of(row, 12)?.drawn(&session.edges(), now);
-        if drawn.overlaps(from, until) {
+        if !lacks || drawn.overlaps(from, until) {
             found.push(session);
         }
     }
-    if rows.len() as u64 >= u64::from(limit) {
-        let last = rows.last().map(session).transpose()?.map(|last| last.position());
-        cut = Some(match (cut.flatten(), last) {
-            (Some(a), Some(b)) => Some(if (a.at, &a.id) > (b.at, &b.id) { a } else { b }),
-            (a, b) => a.or(b),
-        });
-    }
+    // A list that was cut says nothing of what is older than its oldest session.
+    let next = [known, missing].into_iter().filter_map(|chunk| chunk.cut(limit)).max();
     found.sort_by_key(|session| std::cmp::Reverse((session.from_at, session.id)));
-    let next = cut.flatten();
     if let Some(next) = &next {
         found.retain(|session| (session.from_at, session.id.to_string()) >= (next.at, next.id.clone()));
     }
     Ok((found, next))
+}
+
+/// One of the lists that a chunk is put together from.
+#[derive(Default)]
+struct Chunk {
+    length: u32,
+    oldest: Option<Position>,
+}
+
+impl Chunk {
+    fn note(&mut self, position: Position) {
+        self.length += 1;
+        if self.oldest.as_ref().is_none_or(|oldest| position < *oldest) {
+            self.oldest = Some(position);
+        }
+    }
+
+    /// Where it was cut, if it was.
+    fn cut(self, limit: u32) -> Option<Position> {
+        self.oldest.filter(|_| self.length >= limit)
+    }
 }
 
 /// What an estimate of a missing boundary is made of.

@@ -73,7 +73,7 @@ fn source(row: &AnyRow) -> Result<Source, StoreError> {
 
 /// All sources that were not removed, in the order in which they were made.
 pub async fn all(store: &Store) -> Result<Vec<Source>, StoreError> {
-    let rows = sqlx::query(concat!(columns!(), "ORDER BY s.created_at, s.id LIMIT $1"))
+    let rows = sqlx::query(concat!(columns!(), "ORDER BY s.created_at, s.id LIMIT $1 + 0"))
         .bind(i64::from(CHUNK))
         .fetch_all(store.read())
         .await?;
@@ -131,7 +131,7 @@ fn gap(row: &AnyRow) -> Result<SourceGap, StoreError> {
 pub async fn gaps_of(store: &Store, id: SourceId, limit: u32) -> Result<Vec<SourceGap>, StoreError> {
     let rows = sqlx::query(concat!(
         gap_columns!(),
-        "WHERE g.source = $1 ORDER BY g.from_at DESC, g.id DESC LIMIT $2"
+        "WHERE g.source = $1 ORDER BY g.from_at DESC, g.id DESC LIMIT $2 + 0"
     ))
     .bind(id.to_string())
     .bind(i64::from(limit))
@@ -153,7 +153,7 @@ pub async fn gaps(
         gap_columns!(),
         "WHERE g.id IN (SELECT id FROM source_gaps WHERE until_at IS NULL AND from_at < $2 \
          UNION ALL SELECT id FROM source_gaps WHERE until_at > $1 AND from_at < $2) \
-         ORDER BY g.from_at DESC, g.id DESC LIMIT $3"
+         ORDER BY g.from_at DESC, g.id DESC LIMIT $3 + 0"
     ))
     .bind(from.as_micros())
     .bind(until.as_micros())

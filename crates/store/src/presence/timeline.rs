@@ -1,11 +1,10 @@
 //! Sessions as stretches of time, for drawing: only where they lie and what is known of their ends.
 
 use sojourn_domain::{mac::MacAddr, time::Timestamp};
-use sqlx::any::AnyRow;
 
 use super::{
     Columns as _,
-    sessions::{Edges, Neighbours, missing_columns},
+    sessions::{Drawn, Edges, Neighbours, missing_columns},
 };
 use crate::{Store, StoreError};
 
@@ -51,24 +50,50 @@ impl Cursor {
     }
 }
 
-macro_rules! columns {
-    () => {
-        "SELECT d.mac, s.ip, s.from_at, s.until_at, s.open + 2 * s.manual, s.id \
-         FROM presence_sessions s JOIN devices d ON d.number = s.device \
-         WHERE s.started_at IS NOT NULL AND (s.ended_at IS NOT NULL OR s.open = 1) "
+/// Rows of spans in one text: fetching a row costs the driver several times what finding it costs the
+/// database, and a calendar holds many. Lines end in `;`, their parts in `,`: MAC, from, until, flags, id,
+/// previous end, next start, IP.
+macro_rules! packed {
+    ($neighbours:literal, $rows:expr) => {
+        concat!(
+            "SELECT string_agg(p.mac || ',' || p.from_at || ',' || p.until_at || ',' || p.flags || ',' || p.id || ",
+            $neighbours,
+            " || COALESCE(p.ip, ''), ';') FROM (",
+            $rows,
+            ") p"
+        )
+    };
+}
+
+macro_rules! known {
+    ($which:literal) => {
+        packed!(
+            "',,,'",
+            concat!(
+                "SELECT d.mac, s.ip, s.from_at, s.until_at, s.open + 2 * s.manual AS flags, s.id \
+                 FROM presence_sessions s JOIN devices d ON d.number = s.device \
+                 WHERE s.started_at IS NOT NULL AND (s.ended_at IS NOT NULL OR s.open = 1) ",
+                $which
+            )
+        )
     };
 }
 
 macro_rules! missing {
-    () => {
-        concat!(
-            "SELECT m.mac, m.ip, m.from_at, m.until_at, m.open + 2 * m.manual \
-             + CASE WHEN m.started_at IS NULL THEN 4 ELSE 0 END \
-             + CASE WHEN m.ended_at IS NULL AND m.open = 0 THEN 8 ELSE 0 END, m.id, m.previous_end, m.next_start \
-             FROM (",
-            missing_columns!(),
-            ") m WHERE (m.until_at >= $2 OR (m.ended_at IS NULL AND COALESCE(m.next_start, m.from_at + 3600000000) >= $2)) \
-             AND (m.started_at IS NULL OR m.from_at < $1) AND (m.from_at, m.id) < ($3, $4) "
+    ($which:literal) => {
+        packed!(
+            "',' || COALESCE(p.previous_end || '', '') || ',' || COALESCE(p.next_start || '', '') || ','",
+            concat!(
+                "SELECT m.mac, m.ip, m.from_at, m.until_at, m.open + 2 * m.manual \
+                 + CASE WHEN m.started_at IS NULL THEN 4 ELSE 0 END \
+                 + CASE WHEN m.ended_at IS NULL AND m.open = 0 THEN 8 ELSE 0 END AS flags, m.id, m.previous_end, \
+                 m.next_start FROM (",
+                missing_columns!(),
+                ") m WHERE (m.until_at >= $2 \
+                 OR (m.ended_at IS NULL AND COALESCE(m.next_start, m.from_at + 3600000000) >= $2)) \
+                 AND (m.started_at IS NULL OR m.from_at < $1) AND (m.from_at, m.id) < ($3, $4) ",
+                $which
+            )
         )
     };
 }
@@ -82,33 +107,29 @@ pub async fn spans(
 ) -> Result<(Vec<Span>, Option<Cursor>), StoreError> {
     let (from, until) = (stretch.from.as_micros(), stretch.until.as_micros());
     let query = match (cursor, stretch.mac) {
-        (Cursor::Began { .. }, None) => sqlx::query(concat!(
-            columns!(),
+        (Cursor::Began { .. }, None) => sqlx::query(known!(
             "AND s.from_at >= $2 AND (s.from_at, s.id) < ($3, $4) \
-             ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
+             ORDER BY s.from_at DESC, s.id DESC LIMIT $5 + 0"
         )),
-        (Cursor::Began { .. }, Some(_)) => sqlx::query(concat!(
-            columns!(),
+        (Cursor::Began { .. }, Some(_)) => sqlx::query(known!(
             "AND s.device = (SELECT number FROM devices WHERE mac = $6) \
              AND s.from_at >= $2 AND (s.from_at, s.id) < ($3, $4) \
-             ORDER BY s.from_at DESC, s.id DESC LIMIT $5"
+             ORDER BY s.from_at DESC, s.id DESC LIMIT $5 + 0"
         )),
-        (Cursor::Reached { .. }, None) => sqlx::query(concat!(
-            columns!(),
+        (Cursor::Reached { .. }, None) => sqlx::query(known!(
             "AND (s.until_at, s.from_at, s.id) > ($1, $3, $4) AND +s.from_at < $2 \
-             ORDER BY s.until_at, s.from_at, s.id LIMIT $5"
+             ORDER BY s.until_at, s.from_at, s.id LIMIT $5 + 0"
         )),
-        (Cursor::Reached { .. }, Some(_)) => sqlx::query(concat!(
-            columns!(),
+        (Cursor::Reached { .. }, Some(_)) => sqlx::query(known!(
             "AND s.device = (SELECT number FROM devices WHERE mac = $6) \
              AND s.until_at >= $1 AND (s.until_at, +s.from_at, s.id) > ($1, $3, $4) AND +s.from_at < $2 \
-             ORDER BY s.until_at, s.from_at, s.id LIMIT $5"
+             ORDER BY s.until_at, s.from_at, s.id LIMIT $5 + 0"
         )),
         (Cursor::Missing { .. }, None) => {
-            sqlx::query(concat!(missing!(), "ORDER BY m.from_at DESC, m.id DESC LIMIT $5"))
+            sqlx::query(missing!("ORDER BY m.from_at DESC, m.id DESC LIMIT $5 + 0"))
         }
         (Cursor::Missing { .. }, Some(_)) => {
-            sqlx::query(concat!(missing!(), "AND m.mac = $6 ORDER BY m.from_at DESC, m.id DESC LIMIT $5"))
+            sqlx::query(missing!("AND m.mac = $6 ORDER BY m.from_at DESC, m.id DESC LIMIT $5 + 0"))
         }
     };
     let query = match cursor {
@@ -127,51 +148,93 @@ pub async fn spans(
         None => query,
         Some(mac) => query.bind(mac.to_string()),
     };
-    let rows = query.fetch_all(store.read()).await?;
-    let last = rows.last().filter(|_| rows.len() as u64 >= u64::from(limit));
-    let next = match (cursor, last) {
-        (Cursor::Began { .. }, Some(row)) => Some(Cursor::Began { from: row.int(2)?, id: row.text(5)? }),
-        (Cursor::Began { .. }, None) => {
-            Some(Cursor::Reached { until: from, from: i64::MAX, id: String::new() })
-        }
-        (Cursor::Reached { .. }, Some(row)) => {
-            Some(Cursor::Reached { until: row.int(3)?, from: row.int(2)?, id: row.text(5)? })
-        }
-        (Cursor::Reached { .. }, None) => Some(Cursor::Missing { from: i64::MAX, id: String::new() }),
-        (Cursor::Missing { .. }, Some(row)) => Some(Cursor::Missing { from: row.int(2)?, id: row.text(5)? }),
-        (Cursor::Missing { .. }, None) => None,
-    };
-    let missing = matches!(cursor, Cursor::Missing { .. });
-    let mut spans = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let mut span = span(row)?;
-        if missing {
-            let drawn = Neighbours::of(row, 6)?.drawn(&span.edges(), stretch.now);
-            if !drawn.overlaps(stretch.from, stretch.until) {
-                continue;
-            }
-            (span.from, span.until) = (drawn.from, drawn.until);
-        }
-        spans.push(span);
+    // No spans: no text.
+    let text = query.fetch_one(store.read()).await?.maybe_text(0)?.unwrap_or_default();
+    let mut lines = Vec::with_capacity(limit as usize);
+    for line in text.split_terminator(';') {
+        lines.push(Line::read(line)?);
     }
-    Ok((spans, next))
+    match cursor {
+        Cursor::Began { .. } | Cursor::Missing { .. } => {
+            lines.sort_by(|a, b| (b.span.from, b.id).cmp(&(a.span.from, a.id)));
+        }
+        Cursor::Reached { .. } => {
+            lines.sort_by(|a, b| (a.span.until, a.span.from, a.id).cmp(&(b.span.until, b.span.from, b.id)));
+        }
+    }
+    let last = lines.last().filter(|_| lines.len() as u64 >= u64::from(limit));
+    let next = next(cursor, last, from);
+    if matches!(cursor, Cursor::Missing { .. }) {
+        for line in &mut lines {
+            let drawn = line.neighbours.drawn(&line.span.edges(), stretch.now);
+            (line.span.from, line.span.until) = (drawn.from, drawn.until);
+        }
+        lines.retain(|line| line.span.overlaps(stretch));
+    }
+    Ok((lines.into_iter().map(|line| line.span).collect(), next))
 }
 
-fn span(row: &AnyRow) -> Result<Span, StoreError> {
-    let flags = row.int(4)?;
-    Ok(Span {
-        mac: row.mac(0)?,
-        ip: row.maybe_text(1)?,
-        from: row.time(2)?,
-        until: row.time(3)?,
-        open: flags & 1 != 0,
-        manual: flags & 2 != 0,
-        start_missing: flags & 4 != 0,
-        end_missing: flags & 8 != 0,
+/// Where to go on after a chunk whose last line is `last`, if it was cut there.
+fn next(cursor: &Cursor, last: Option<&Line<'_>>, from: i64) -> Option<Cursor> {
+    let newest = (i64::MAX, String::new());
+    Some(match (cursor, last) {
+        (Cursor::Began { .. }, Some(line)) => {
+            Cursor::Began { from: line.span.from.as_micros(), id: line.id.to_owned() }
+        }
+        (Cursor::Began { .. }, None) => Cursor::Reached { until: from, from: newest.0, id: newest.1 },
+        (Cursor::Reached { .. }, Some(line)) => Cursor::Reached {
+            until: line.span.until.as_micros(),
+            from: line.span.from.as_micros(),
+            id: line.id.to_owned(),
+        },
+        (Cursor::Reached { .. }, None) => Cursor::Missing { from: newest.0, id: newest.1 },
+        (Cursor::Missing { .. }, Some(line)) => {
+            Cursor::Missing { from: line.span.from.as_micros(), id: line.id.to_owned() }
+        }
+        (Cursor::Missing { .. }, None) => return None,
     })
 }
 
+/// A span as the database tells it.
+struct Line<'a> {
+    span: Span,
+    id: &'a str,
+    neighbours: Neighbours,
+}
+
+impl<'a> Line<'a> {
+    fn read(text: &'a str) -> Result<Self, StoreError> {
+        Self::parts(text).ok_or_else(|| StoreError::Corrupt(format!("a packed session {text:?}")))
+    }
+
+    fn parts(text: &'a str) -> Option<Self> {
+        let time = |text: &str| text.parse().ok().map(Timestamp::from_micros);
+        let mut parts = text.splitn(8, ',');
+        let mac = parts.next()?.parse().ok()?;
+        let (from, until) = (time(parts.next()?)?, time(parts.next()?)?);
+        let flags: u8 = parts.next()?.parse().ok()?;
+        let id = parts.next()?;
+        let neighbours = Neighbours { previous_end: time(parts.next()?), next_start: time(parts.next()?) };
+        let ip = parts.next()?;
+        let span = Span {
+            mac,
+            ip: (!ip.is_empty()).then(|| ip.to_owned()),
+            from,
+            until,
+            open: flags & 1 != 0,
+            manual: flags & 2 != 0,
+            start_missing: flags & 4 != 0,
+            end_missing: flags & 8 != 0,
+        };
+        Some(Self { span, id, neighbours })
+    }
+}
+
 impl Span {
+    fn overlaps(&self, stretch: &Stretch) -> bool {
+        Drawn { from: self.from, until: self.until }.overlaps(stretch.from, stretch.until)
+    }
+
     fn edges(&self) -> Edges {
         Edges {
             from_at: self.from,
