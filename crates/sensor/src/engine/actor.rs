@@ -512,16 +512,16 @@ impl Actor {
 
 /// What the tracker needs of a stored source. What a pusher proves is learnt from its reports.
 fn config(source: &Source, known: Option<&SourceConfig>) -> SourceConfig {
-    let (strength, interval) = match known {
-        Some(known) if source.kind == SourceKind::Push => (known.strength, known.interval),
-        _ => (runners::strength(source.kind, &source.settings), source.interval),
+    let strength = match known {
+        Some(known) if source.kind == SourceKind::Push => known.strength,
+        _ => runners::strength(source.kind, &source.settings),
     };
     SourceConfig {
         id: source.id,
         name: source.name.clone(),
         kind: source.kind,
         strength,
-        interval,
+        interval: source.interval,
         grace: source.grace,
         enabled: source.enabled,
         created_at: source.created_at,

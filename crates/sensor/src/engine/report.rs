@@ -4,7 +4,7 @@ use sojourn_domain::{
     presence::{Scan, ScanOutcome, SourceKind, Strength, tracker::DEFAULT_GRACE},
     time::{Elapsed, Timestamp},
 };
-use sojourn_store::presence::sources::{self, Named, NewSource, Source};
+use sojourn_store::presence::sources::{self, Named, NewSource, Source, SourceChange};
 
 use super::{EngineError, PushBatch, Reported, actor::Actor};
 
@@ -32,6 +32,11 @@ impl Actor {
         check(&batch, now)?;
         let kind = if batch.kind == Some(SourceKind::Import) { SourceKind::Import } else { SourceKind::Push };
         let source = self.pusher(&batch, kind, now).await?;
+        if let Some(interval) = batch.interval.filter(|interval| *interval != source.interval) {
+            let set = SourceChange { interval: Some(interval), ..SourceChange::default() };
+            sources::update(&self.store, source.id, &set).await?;
+            self.sync_sources().await?;
+        }
         self.describe(&source, &batch, now);
         if let (Some(seq), Some(state)) = (batch.seq, self.tracker.source(source.id))
             && seq <= state.last_seq
@@ -110,7 +115,6 @@ impl Actor {
             // Loose sightings between scans change nothing.
             (_, None, _) => config.strength,
         };
-        config.interval = batch.interval.unwrap_or(config.interval);
         if config != state.config {
             self.tracker.configure_source(config, now);
         }

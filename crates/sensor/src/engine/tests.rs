@@ -228,3 +228,20 @@ async fn what_is_told_between_scans_proves_no_absence() {
     assert_eq!(house.sessions(2).await.len(), 1);
     assert_ne!(house.sessions(2).await, ["New Device - open"]);
 }
+
+#[tokio::test]
+async fn a_pusher_s_interval_is_the_last_that_it_or_a_person_said() {
+    let house = House::open().await;
+    house.scan(&[1]).await;
+    let mut batch = house.batch(&[1], None);
+    batch.interval = Some(Elapsed::from_secs(300));
+    house.handle().report(batch).await.unwrap();
+    let source = sources::all(&house.store).await.unwrap().remove(0);
+    assert_eq!(source.interval, Elapsed::from_secs(300));
+    let set = SourceChange { interval: Some(Elapsed::from_secs(60)), ..SourceChange::default() };
+    house.handle().update_source(source.id, set).await.unwrap();
+    let mut batch = house.batch(&[1], None);
+    batch.interval = None;
+    house.handle().report(batch).await.unwrap();
+    assert_eq!(sources::all(&house.store).await.unwrap()[0].interval, Elapsed::from_secs(60));
+}
