@@ -136,6 +136,16 @@ impl Device {
         }
     }
 
+    /// A session in memory may begin earlier than it did: nothing lies between its beginnings.
+    fn reach_back_to(&mut self, session: &PresenceSession) {
+        let known = |known: &PresenceSession| known.id == session.id;
+        if self.last.as_ref().is_some_and(known)
+            || self.open.as_ref().is_some_and(|open| known(&open.session))
+        {
+            self.remembers_from = self.remembers_from.min(session.from());
+        }
+    }
+
     fn recent(&self, at: Timestamp) -> History {
         let open = self.open.as_ref().map(|open| &open.session);
         let begun = |session: &&PresenceSession| session.from() <= at;
@@ -528,6 +538,7 @@ impl Tracker {
             (None, true) => device.last = Some(session.clone()),
             (None, false) => {}
         }
+        device.reach_back_to(&session);
         self.changes.sessions.insert(session.id, session);
     }
 
@@ -588,19 +599,22 @@ impl Tracker {
             }
             self.unseen_longest.insert((last_seen, device.number));
             device.open = Some(OpenSession { session: session.clone(), last_seen });
-        } else {
-            match &device.last {
-                Some(last) if !is_last && last.from() > session.from() => {
-                    device.remembers_from = device.remembers_from.max(last.from());
+            device.reach_back_to(&session);
+        } else if is_last {
+            device.last = Some(session.clone());
+            device.reach_back_to(&session);
+        } else if session.from() >= device.remembers_from {
+            // Of two closed sessions memory holds the newer one, and reaches back to its beginning.
+            device.last = Some(match device.last.take() {
+                None => session.clone(),
+                Some(last) => {
+                    let newer = if last.from() > session.from() { last } else { session.clone() };
+                    device.remembers_from = newer.from();
+                    newer
                 }
-                last => {
-                    if last.is_some() && !is_last {
-                        device.remembers_from = session.from();
-                    }
-                    device.last = Some(session.clone());
-                }
-            }
+            });
         }
+        // A session that is older than what memory reaches back to is in the store alone.
         self.changes.sessions.insert(session.id, session);
     }
 }
