@@ -29,6 +29,11 @@ export class Resource<T> {
     this.loading = false;
   }
 
+  /** News came in: what is being loaded may be older than it, and is loaded again. */
+  renew(): void {
+    if (this.loading) void this.reload();
+  }
+
   stop(): void {
     this.#abort?.abort();
     this.#abort = null;
