@@ -104,7 +104,10 @@ test('events are listed, filtered and lead to their device', async ({ page }) =>
   await page.getByRole('searchbox', { name: 'Search events' }).fill(PRINTER);
   await page.getByRole('combobox', { name: 'Event' }).selectOption('New Device');
   await expect(page).toHaveURL(/type=New\+Device/);
-  await expect(grid.getByRole('row')).toHaveCount(2);
+  // Words are asked for a moment after they are typed: until then the answer to the type alone shows.
+  await expect(page).toHaveURL(/q=00/);
+  await expect(grid.getByText(PRINTER)).toHaveCount(1);
+  await expect(grid.getByText('New device')).toHaveCount(1);
   await grid.getByText('New device').click();
   await expect(page.getByTestId('device-name')).toHaveText('Parcel printer');
   await page.getByRole('button', { name: 'Events' }).click();
