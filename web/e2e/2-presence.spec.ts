@@ -23,7 +23,7 @@ test('a device is found, named and given an owner', async ({ page }) => {
   await expect(grid.getByRole('row')).toHaveCount(2);
   await grid.getByRole('gridcell', { name: /10\.99\.7\.30/ }).click();
   await expect(page).toHaveURL(/\/ui\/devices\/00:11:32/);
-  await page.getByRole('button', { name: 'Edit' }).click();
+  await page.getByRole('button', { name: 'Edit', exact: true }).click();
   const dialog = page.getByRole('dialog', { name: 'Edit device' });
   await dialog.getByLabel('Name').fill('Label printer');
   await dialog.getByLabel('Owner').fill('Ada');

@@ -7,6 +7,8 @@ export default defineConfig({
   workers: 1,
   fullyParallel: false,
   maxFailures: 10,
+  // A loaded machine may show a page between two states; what passed only then is said so.
+  retries: 1,
   timeout: 60_000,
   expect: { timeout: 10_000 },
   reporter: [['list'], ['./reporter.mjs']],

@@ -10,6 +10,8 @@ export default class Counts {
     const all = [...this.#outcomes.values()];
     const failed = all.filter((outcome) => outcome === 'unexpected').length;
     const passed = all.filter((outcome) => outcome === 'expected' || outcome === 'flaky').length;
+    const flaky = all.filter((outcome) => outcome === 'flaky').length;
+    if (flaky) console.log(`\n${flaky} of them only at the second try`);
     console.log(`\n${passed} passed, ${failed} failed`);
   }
 }
