@@ -164,9 +164,10 @@ impl Neighbors {
             self.feed =
                 Feed::open().inspect_err(|error| tracing::debug!(%error, "no neighbour notifications")).ok();
         }
-        if self.nudge != Nudge::Off {
-            self.nudge(&fields).await?;
-        }
+        let mut answered = match self.nudge {
+            Nudge::Off => HashSet::new(),
+            Nudge::All | Nudge::Known => self.nudge(&fields).await?,
+        };
         let now = clock.now();
         let rows = self.rows(&fields).await?;
         for field in &fields {
@@ -179,15 +180,15 @@ impl Neighbors {
         self.remember(&rows, now);
         // A confirmation during this pass counts even when the kernel no longer believes it.
         let during = now.since(scan.started_at);
-        let answered: HashSet<_> = rows
-            .iter()
-            .filter(|row| {
-                row.state == State::Confirmed || (row.state != State::Failed && row.confirmed <= during)
-            })
-            .filter_map(|row| row.mac)
-            .collect();
+        let holds = |row: &&Row| {
+            row.state == State::Confirmed || (row.state != State::Failed && row.confirmed <= during)
+        };
+        answered.extend(rows.iter().filter(holds).filter_map(|row| row.mac));
+        // Whom the kernel is still asking has not failed to answer.
+        let asked = rows.iter().filter(|row| row.state == State::Asking).filter_map(|row| row.mac);
+        let heard: HashSet<_> = answered.iter().copied().chain(asked).collect();
         if self.nudge == Nudge::All
-            && let Some(reason) = self.silence.judge(&scan.scope, answered.len())
+            && let Some(reason) = self.silence.judge(&scan.scope, heard.len())
         {
             return Err(Trouble::Blind(reason));
         }
@@ -274,8 +275,10 @@ impl Neighbors {
         Field { interface, ranges, addresses }
     }
 
-    /// Makes the kernel ask, and waits until it has answers or has given up.
-    async fn nudge(&mut self, fields: &[Field]) -> Result<(), Trouble> {
+    /// Makes the kernel ask, and waits until it has answers or has given up. The neighbours that
+    /// were confirmed at any look: rows confirmed together are doubted together, and a single look
+    /// may fall into the moment when all of them are.
+    async fn nudge(&mut self, fields: &[Field]) -> Result<HashSet<MacAddr>, Trouble> {
         for field in fields {
             call_all_nodes(&field.interface);
         }
@@ -305,14 +308,18 @@ impl Neighbors {
         for batch in again.chunks(BATCH) {
             send(batch).map_err(Trouble::Failed)?;
         }
+        let mut answered = HashSet::new();
         let end = Instant::now() + SETTLES;
         while Instant::now() < end {
             tokio::time::sleep(LOOKS_EVERY).await;
-            if self.rows(fields).await?.iter().all(|row| row.state != State::Asking) {
+            let rows = self.rows(fields).await?;
+            answered
+                .extend(rows.iter().filter(|row| row.state == State::Confirmed).filter_map(|row| row.mac));
+            if rows.iter().all(|row| row.state != State::Asking) {
                 break;
             }
         }
-        Ok(())
+        Ok(answered)
     }
 
     /// The rows of these interfaces.
