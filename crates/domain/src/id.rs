@@ -40,6 +40,16 @@ kinds! {
     PresenceSession = "psess", PresenceSessionId;
     /// A stretch in which a source could not see.
     Gap = "gap", GapId;
+    /// A target that may be opened.
+    Connection = "conn", ConnectionId;
+    /// A user on a connection: a terminal or a desktop.
+    AccessSession = "sess", AccessSessionId;
+    /// A command in an access session.
+    Command = "cmd", CommandId;
+    /// A user's public key.
+    PublicKey = "key", PublicKeyId;
+    /// One running server.
+    Node = "node", NodeId;
 }
 
 /// The id of a `K`.

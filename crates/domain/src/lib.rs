@@ -3,6 +3,7 @@
 //! Pure types and rules: no tokio, no SQL, no HTTP, no sockets and no clock. Whoever calls
 //! passes the time in, so that every rule can be tested by advancing it.
 
+pub mod access;
 pub mod id;
 pub mod identity;
 pub mod mac;
