@@ -10,8 +10,14 @@ use axum::{
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use sojourn_store::StoreError;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::http::problem::{Problem, chain};
+
+/// Chunks that are read before the client has taken those before; a full queue stops the reading.
+const AHEAD: usize = 2;
 
 /// Items of a JSON list, separated by commas.
 #[derive(Debug, Default)]
@@ -47,7 +53,7 @@ pub async fn list<P, F, R>(
 where
     P: Send + 'static,
     F: FnMut(P) -> R + Send + 'static,
-    R: Future<Output = Result<(Items, Option<P>), StoreError>> + Send,
+    R: Future<Output = Result<(Items, Option<P>), StoreError>> + Send + 'static,
 {
     let (items, position) = next(first).await?;
     let mut begun = !items.text.is_empty();
@@ -56,20 +62,11 @@ where
     if position.is_none() {
         opening.extend_from_slice(tail.as_bytes());
     }
-    let state = position.map(|position| (position, next));
-    let rest = stream::unfold(state, move |state| async move {
-        let (position, mut next) = state?;
-        Some(match next(position).await {
-            Ok((items, position)) => {
-                (Ok((items.text, position.is_none())), position.map(|position| (position, next)))
-            }
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "a list broke off");
-                (Err(error), None)
-            }
-        })
-    })
-    .map(move |chunk| {
+    let (out, chunks) = mpsc::channel(AHEAD);
+    // Ends when the list does, or with the body when the client goes away.
+    let reader = position.map(|position| AbortOnDropHandle::new(tokio::spawn(read_on(position, next, out))));
+    let rest = ReceiverStream::new(chunks).map(move |chunk| {
+        let _owned = &reader;
         chunk.map(|(mut text, last)| {
             if !text.is_empty() && std::mem::replace(&mut begun, true) {
                 text.insert(0, b',');
@@ -80,9 +77,35 @@ where
             Bytes::from(text)
         })
     });
-    // Compression asks once more after the end, which an unfold answers with a panic.
     let body = stream::once(async move { Ok(Bytes::from(opening)) }).chain(rest).fuse();
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response())
+}
+
+/// Reads chunks while earlier ones are on their way to the client.
+async fn read_on<P, F, R>(
+    mut position: P,
+    mut next: F,
+    out: mpsc::Sender<Result<(Vec<u8>, bool), StoreError>>,
+) where
+    F: FnMut(P) -> R,
+    R: Future<Output = Result<(Items, Option<P>), StoreError>>,
+{
+    loop {
+        let read = next(position).await;
+        let (chunk, further) = match read {
+            Ok((items, further)) => (Ok((items.text, further.is_none())), further),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "a list broke off");
+                (Err(error), None)
+            }
+        };
+        // Nobody reads any more: the client went away.
+        if out.send(chunk).await.is_err() {
+            return;
+        }
+        let Some(further) = further else { return };
+        position = further;
+    }
 }
 
 /// Answers `head`, the items and `tail` at once.
