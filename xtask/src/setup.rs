@@ -1,4 +1,5 @@
-//! What the tests need from the machine, and how to get it on Debian.
+//! What the tests need from the machine, and how to get it on Debian. No service is started: the
+//! test bed starts servers of its own.
 
 use std::{fs, path::Path, process::Command};
 
@@ -59,9 +60,47 @@ const NEEDS: &[Need] = &[
         present: || program("udhcpc").is_some(),
     },
     Need {
+        name: "the OpenSSH server",
+        package: "openssh-server",
+        without: "everything with a real SSH target",
+        present: || program("sshd").is_some(),
+    },
+    Need {
+        name: "the OpenSSH client",
+        package: "openssh-client",
+        without: "everything with a real SSH client",
+        present: || {
+            ["ssh", "sftp", "scp", "ssh-keygen", "ssh-agent"].iter().all(|name| program(name).is_some())
+        },
+    },
+    Need {
+        name: "a Telnet server",
+        package: "inetutils-telnetd",
+        without: "tests with a real Telnet target",
+        present: || program("telnetd").is_some(),
+    },
+    Need {
+        name: "sshpass",
+        package: "sshpass",
+        without: "logins of a real SSH client by password",
+        present: || program("sshpass").is_some(),
+    },
+    Need {
+        name: "rsync",
+        package: "rsync",
+        without: "rsync through the gateway",
+        present: || program("rsync").is_some(),
+    },
+    Need {
+        name: "git",
+        package: "git",
+        without: "git through the gateway",
+        present: || program("git").is_some(),
+    },
+    Need {
         name: "Python with venv",
         package: "python3-venv",
-        without: "the API's conformance test",
+        without: "the API's conformance test, tests with an S3 server, paramiko and asyncssh",
         present: || {
             Command::new("python3")
                 .args(["-c", "import venv, ensurepip"])

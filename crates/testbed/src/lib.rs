@@ -8,10 +8,13 @@
 
 #![expect(clippy::expect_used, reason = "a test bed that cannot be built must stop its test")]
 
+pub mod accounts;
 pub mod netns;
 pub mod postgres;
 pub mod process;
 pub mod skip;
+pub mod ssh_client;
+pub mod sshd;
 pub mod tools;
 pub mod wait;
 
