@@ -9,4 +9,5 @@ pub mod identity;
 pub mod mac;
 pub mod policy;
 pub mod presence;
+pub mod seal;
 pub mod time;

@@ -9,6 +9,8 @@ pub mod clock;
 pub mod db;
 pub mod identity;
 pub mod presence;
+pub mod recordings;
+pub mod vault;
 
 pub use clock::{Entropy, SystemClock};
 pub use db::{Store, StoreError};
