@@ -4,6 +4,8 @@
 //! passes the time in, so that every rule can be tested by advancing it.
 
 pub mod access;
+pub mod cast;
+pub mod commands;
 pub mod id;
 pub mod identity;
 pub mod mac;

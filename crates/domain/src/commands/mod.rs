@@ -1,0 +1,98 @@
+//! The command log: what was entered in a terminal, read off what was typed and what was shown.
+//!
+//! Owns the detector and the words of its answers. Refuses to know where they are kept, and who typed.
+
+mod detector;
+
+use std::fmt;
+
+pub use detector::Detector;
+
+use crate::time::Elapsed;
+
+/// How an entry became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The command of an exec request.
+    Exec,
+    /// The shell marked its prompt and its commands (OSC 133).
+    Osc133,
+    /// Read off the screen and the input.
+    Screen,
+}
+
+/// How sure an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Confidence {
+    Exact,
+    Inferred,
+}
+
+/// What was entered into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A command line, into a shell.
+    Shell,
+    /// A line, into a program that prompts for lines, such as a database client.
+    Repl,
+    /// A line, into another program.
+    Stdin,
+    /// Something that was not echoed. The entry says [`REDACTED`].
+    Password,
+}
+
+/// Stands where a secret was typed.
+pub const REDACTED: &str = "[redacted]";
+
+macro_rules! keys {
+    ($($name:ident { $($case:ident = $key:literal),* })*) => {
+        $(impl $name {
+            /// The word in the API and in the store.
+            pub const fn key(self) -> &'static str {
+                match self { $(Self::$case => $key),* }
+            }
+
+            pub fn from_key(key: &str) -> Option<Self> {
+                match key { $($key => Some(Self::$case),)* _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.key())
+            }
+        })*
+    };
+}
+
+keys! {
+    Source { Exec = "exec", Osc133 = "osc133", Screen = "screen" }
+    Confidence { Exact = "exact", Inferred = "inferred" }
+    Kind { Shell = "shell", Repl = "repl", Stdin = "stdin", Password = "password" }
+}
+
+/// One entry of the command log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetectedCommand {
+    /// When it was entered.
+    pub elapsed: Elapsed,
+    /// When its output was over; absent where the session ended first.
+    pub until: Option<Elapsed>,
+    /// The final text, after editing, history and completion; lines are joined by `\n`.
+    pub command: String,
+    /// The first lines of what it showed, as a person saw them.
+    pub output_preview: String,
+    pub source: Source,
+    pub confidence: Confidence,
+    pub kind: Kind,
+    /// Where the shell told it.
+    pub exit_code: Option<u8>,
+}
+
+/// A screen, as the escape sequences that draw it on an empty terminal of its size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub cols: u16,
+    pub rows: u16,
+    pub dump: String,
+}
