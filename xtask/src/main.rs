@@ -8,6 +8,7 @@
 mod bench;
 mod isolate;
 mod openapi;
+mod python;
 mod run;
 mod setup;
 mod shell;

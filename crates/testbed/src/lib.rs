@@ -9,12 +9,16 @@
 #![expect(clippy::expect_used, reason = "a test bed that cannot be built must stop its test")]
 
 pub mod accounts;
+mod lifeline;
 pub mod netns;
+pub mod objects;
 pub mod postgres;
 pub mod process;
+pub mod python;
 pub mod skip;
 pub mod ssh_client;
 pub mod sshd;
+pub mod telnetd;
 pub mod tools;
 pub mod wait;
 

@@ -1,20 +1,10 @@
 //! Debian's OpenSSH server on a port of its own, with users and host keys of its own.
-//!
-//! A supervising shell holds the end of a pipe: when the test program ends, however it ends, the
-//! server, its sessions and its files go.
 
-use std::{
-    fs,
-    io::Write as _,
-    net::SocketAddr,
-    os::unix::process::CommandExt as _,
-    path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
-    time::Duration,
-};
+use std::{fs, io::Write as _, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use crate::{
     accounts::{Account, Accounts, new_key},
+    lifeline::Lifeline,
     netns::{Host, in_namespace},
     postgres::free_port,
     skip,
@@ -46,7 +36,7 @@ pub struct Sshd {
     accounts: Accounts,
     namespace: Option<String>,
     port: u16,
-    supervisor: Option<(Child, ChildStdin)>,
+    lifeline: Option<Lifeline>,
 }
 
 impl Sshd {
@@ -79,8 +69,7 @@ impl Sshd {
         new_key(&accounts.directory().join("host_rsa"), "rsa", "");
         // Where it jails its unprivileged half; the system's own service would make it.
         fs::create_dir_all("/run/sshd").expect("/run/sshd");
-        let mut server =
-            Self { accounts, namespace: namespace.map(str::to_owned), port: 0, supervisor: None };
+        let mut server = Self { accounts, namespace: namespace.map(str::to_owned), port: 0, lifeline: None };
         for _ in 0..ATTEMPTS {
             server.port = in_namespace(namespace, free_port);
             server.configure(config);
@@ -108,25 +97,20 @@ impl Sshd {
         fs::write(self.accounts.directory().join("sshd_config"), config).expect("a configuration");
     }
 
-    fn listening(&mut self) -> bool {
+    fn listening(&self) -> bool {
         let mut listens = false;
-        wait::until("sshd to listen or to end", READY, || {
+        wait::until("sshd to listen or to fail", READY, || {
             let log = self.log();
             listens = log.contains("Server listening on");
-            let (supervisor, _) = self.supervisor.as_mut()?;
-            let ended = supervisor.try_wait().expect("a child of ours").is_some();
-            (listens || ended || log.contains("Cannot bind") || log.contains("fatal:")).then_some(())
+            (listens || log.contains("Cannot bind") || log.contains("fatal:")).then_some(())
         });
         listens
     }
 
     /// Ends the server and all its sessions at once, as when a machine loses power.
     pub fn stop(&mut self) {
-        if let Some((mut supervisor, mut lifeline)) = self.supervisor.take() {
-            // One that has ended already reads nothing.
-            let _ = lifeline.write_all(b"stop\n");
-            drop(lifeline);
-            supervisor.wait().expect("a child of ours");
+        if let Some(lifeline) = self.lifeline.take() {
+            lifeline.stop();
         }
     }
 
@@ -138,29 +122,10 @@ impl Sshd {
     }
 
     fn resume(&mut self) {
-        const SCRIPT: &str = r#"
-            directory=$1; shift
-            "$@" >"$directory/log" 2>&1 </dev/null &
-            server=$!
-            read -r word
-            kill -KILL $server 2>/dev/null
-            wait $server 2>/dev/null
-            # Whoever lets go without a word comes for nothing more.
-            [ "$word" = stop ] || rm -rf "$directory"
-        "#;
         let directory = self.accounts.directory();
-        // Emptied here, so that nothing of an earlier run is taken for this one.
-        fs::write(directory.join("log"), "").expect("a log");
         let mut server = self.accounts.command(self.namespace.as_deref(), SSHD);
         server.args(["-D", "-e", "-f"]).arg(directory.join("sshd_config"));
-        let mut command = Command::new("sh");
-        command.args(["-c", SCRIPT, "sojourn-test-sshd"]).arg(directory);
-        command.arg(server.get_program()).args(server.get_args());
-        // Away from the terminal's Ctrl-C: the pipe alone decides.
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut supervisor = command.spawn().expect("a shell");
-        let lifeline = supervisor.stdin.take().expect("a pipe");
-        self.supervisor = Some((supervisor, lifeline));
+        self.lifeline = Some(Lifeline::start(directory, &server));
     }
 
     pub fn port(&self) -> u16 {
@@ -296,10 +261,8 @@ mod tests {
     #[test]
     fn it_goes_with_its_lifeline() {
         let Some(mut server) = Sshd::start() else { return };
-        let (mut supervisor, pipe) = server.supervisor.take().expect("started here");
         // As when the test program is killed.
-        drop(pipe);
-        supervisor.wait().expect("the supervisor ends");
+        server.lifeline.take().expect("started here").let_go();
         assert!(std::net::TcpStream::connect(server.address()).is_err());
         assert!(!server.directory().exists());
     }

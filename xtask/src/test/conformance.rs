@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Outcome, counts::Counts};
 use crate::{
-    isolate,
-    shell::{self, program, say, sojourn, target, tee},
+    isolate, python,
+    shell::{self, program, sojourn, target, tee},
 };
 
 /// The version whose options are used below.
@@ -30,7 +30,7 @@ pub(super) fn conformance() -> Result<Outcome> {
     let Some(mut inside) = isolate::command(&env::current_exe()?) else {
         return Ok(Outcome::Skipped(String::from("no right to make a network of its own")));
     };
-    install()?;
+    python::install(&venv(), &[SCHEMATHESIS])?;
     let (ok, _) = tee(inside.arg("conformance-inside"))?;
     let report = fs::read_to_string(report_file()).unwrap_or_default();
     Ok(Outcome::counted(ok, of_junit(&report)))
@@ -65,20 +65,6 @@ pub(crate) fn inside() -> Result<bool> {
         bail!("the server ended while it was being tested");
     }
     Ok(status.success())
-}
-
-fn install() -> Result<()> {
-    let schemathesis = venv().join("bin/schemathesis");
-    let mark = venv().join(SCHEMATHESIS);
-    if schemathesis.is_file() && mark.is_file() {
-        return Ok(());
-    }
-    say(&format!("conformance: pip install {SCHEMATHESIS}"));
-    shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv()))?;
-    let pip = venv().join("bin/pip");
-    shell::run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", SCHEMATHESIS]))?;
-    fs::write(mark, "")?;
-    Ok(())
 }
 
 fn venv() -> PathBuf {

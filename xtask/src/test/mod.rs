@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    openapi, run, setup,
+    openapi, python, run, setup,
     shell::{self, cargo, in_ci, program, root, say, sojourn, tee},
     tidy, web,
 };
@@ -150,6 +150,9 @@ fn set_up() -> Result<Outcome> {
     let missing = setup::setup()?;
     for need in &missing {
         println!("missing: {} (does not run: {})", need.name, need.without);
+    }
+    if program("python3").is_some() {
+        python::install_testbed()?;
     }
     if missing.is_empty() {
         return Ok(Outcome::of(true, ""));
