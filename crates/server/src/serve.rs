@@ -11,7 +11,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::{
+    accept::NoDelayAcceptor,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
 use hyper_util::rt::TokioTimer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use sojourn_sensor::engine::{self, Engine};
@@ -123,6 +126,8 @@ async fn offer_setup(state: &AppState, address: SocketAddr) -> anyhow::Result<()
     Ok(())
 }
 
+/// Answers leave at once: a streamed one has its end in a small piece of its own, which TCP
+/// otherwise holds back until the client has acknowledged the one before (RFC 896), for 40 ms.
 async fn listen(
     listener: TcpListener,
     tls: Option<RustlsConfig>,
@@ -132,13 +137,15 @@ async fn listen(
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
     match tls {
         Some(tls) => {
-            let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
+            let acceptor = RustlsAcceptor::new(tls).acceptor(NoDelayAcceptor::new());
+            let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
             server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
             server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(GRACE);
             server.serve(service).await
         }
         None => {
-            let mut server = axum_server::from_tcp(listener)?.handle(handle);
+            let acceptor = NoDelayAcceptor::new();
+            let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
             server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
             server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(GRACE);
             server.serve(service).await
