@@ -6,6 +6,7 @@
 pub mod access;
 pub mod cast;
 pub mod commands;
+pub mod connections;
 pub mod id;
 pub mod identity;
 pub mod mac;

@@ -23,6 +23,7 @@ CREATE TABLE connections (
     updated_at BIGINT NOT NULL
 );
 
+CREATE INDEX connections_folder ON connections (folder, name_key);
 CREATE INDEX connections_owner ON connections (owner_id);
 
 -- grantee_kind: user or role; grantee: the user's id or the role's name.
@@ -47,6 +48,8 @@ CREATE TABLE public_keys (
     last_used_at BIGINT,
     UNIQUE (user_id, fingerprint)
 );
+
+CREATE INDEX public_keys_fingerprint ON public_keys (fingerprint);
 
 -- A running server. url: where other nodes reach its HTTP API.
 CREATE TABLE nodes (
@@ -110,6 +113,7 @@ CREATE INDEX access_sessions_user ON access_sessions (user_id, started_at, id);
 CREATE INDEX access_sessions_connection ON access_sessions (connection_id, started_at, id);
 CREATE INDEX access_sessions_protocol ON access_sessions (protocol, started_at, id);
 CREATE INDEX access_sessions_open ON access_sessions (node, started_at, id) WHERE ended_at IS NULL;
+CREATE INDEX access_sessions_open_connection ON access_sessions (connection_id, user_id) WHERE ended_at IS NULL;
 
 -- How many rows access_sessions has, so that no list has to count them.
 CREATE TABLE access_session_counts (

@@ -109,6 +109,7 @@ impl Store {
             .connect(&url)
             .await?;
         MIGRATOR.run(&write).await.map_err(StoreError::Migration)?;
+        crate::access::prepare(&write, database).await?;
         let read = Self::pool(database, READERS).connect(&url).await?;
         Ok(Self { read, write, database })
     }

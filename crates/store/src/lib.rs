@@ -3,14 +3,21 @@
 //! The only crate that names sqlx. One set of migrations and one SQL text serve both databases;
 //! what makes that possible stands in [`db`].
 
+pub mod access;
 pub mod audit;
 pub mod backup;
 pub mod clock;
+pub mod connections;
 pub mod db;
 pub mod identity;
 pub mod presence;
+<<<<<<< HEAD
 pub mod recordings;
 pub mod vault;
+=======
+pub mod public_keys;
+pub mod tickets;
+>>>>>>> 997083a (store: keep connections, access sessions, commands, keys and tickets)
 
 pub use clock::{Entropy, SystemClock};
 pub use db::{Store, StoreError};

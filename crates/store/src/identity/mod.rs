@@ -6,7 +6,7 @@
 
 mod guesses;
 mod logins;
-mod roles;
+pub(crate) mod roles;
 mod setup;
 mod tokens;
 mod users;
@@ -82,7 +82,7 @@ impl SecretHash {
 }
 
 /// Reads an id that this crate wrote.
-fn id<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
+pub(crate) fn id<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt(format!("id {text:?}")))
 }
 

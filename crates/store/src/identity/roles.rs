@@ -28,7 +28,7 @@ fn builtin(name: &str) -> Option<BuiltinRole> {
 }
 
 /// What a role allows; `None` where there is no such role.
-pub(super) async fn permissions(
+pub(crate) async fn permissions(
     connection: &mut AnyConnection,
     name: &str,
 ) -> Result<Option<Permissions>, StoreError> {
@@ -195,6 +195,11 @@ impl Store {
         if removed.rows_affected() == 0 {
             return Ok(false);
         }
+        // A later role of the same name must not inherit what was shared with this one.
+        sqlx::query("DELETE FROM connection_grants WHERE grantee_kind = 'role' AND grantee = $1")
+            .bind(name.as_str())
+            .execute(act.connection())
+            .await?;
         act.commit(by, Deed::done("role.delete", name, json!({}))).await?;
         Ok(true)
     }

@@ -258,6 +258,10 @@ impl Store {
             .bind(user_id.to_string())
             .execute(act.connection())
             .await?;
+        sqlx::query("DELETE FROM connection_grants WHERE grantee_kind = 'user' AND grantee = $1")
+            .bind(user_id.to_string())
+            .execute(act.connection())
+            .await?;
         if is_acting_admin(&before) {
             require_admin(act.connection()).await?;
         }

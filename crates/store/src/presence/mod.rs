@@ -25,7 +25,7 @@ use crate::StoreError;
 pub const CHUNK: u32 = 1000;
 
 /// Typed access to a row's columns by position.
-trait Columns {
+pub(crate) trait Columns {
     fn int(&self, index: usize) -> Result<i64, StoreError>;
     fn flag(&self, index: usize) -> Result<bool, StoreError> {
         Ok(self.int(index)? != 0)
