@@ -11,13 +11,10 @@ pub mod connections;
 pub mod db;
 pub mod identity;
 pub mod presence;
-<<<<<<< HEAD
-pub mod recordings;
-pub mod vault;
-=======
 pub mod public_keys;
+pub mod recordings;
 pub mod tickets;
->>>>>>> 997083a (store: keep connections, access sessions, commands, keys and tickets)
+pub mod vault;
 
 pub use clock::{Entropy, SystemClock};
 pub use db::{Store, StoreError};
