@@ -3,4 +3,6 @@
 //!
 //! The only crate that names protocol libraries. It knows nothing of HTTP and nothing of SQL.
 
+pub mod admission;
 pub mod session;
+mod sinks;

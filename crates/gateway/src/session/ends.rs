@@ -103,3 +103,12 @@ pub struct ClientEnd {
     pub input: mpsc::Receiver<ClientInput>,
     pub events: mpsc::Sender<ClientEvent>,
 }
+
+/// Waits until there is a place in a queue that only the caller fills, or nobody reads it any more; for
+/// ever without a queue.
+pub(crate) async fn place<T>(queue: Option<&mpsc::Sender<T>>) {
+    match queue {
+        Some(queue) => drop(queue.reserve().await),
+        None => std::future::pending().await,
+    }
+}
