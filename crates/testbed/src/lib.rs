@@ -15,6 +15,7 @@ pub mod objects;
 pub mod postgres;
 pub mod process;
 pub mod python;
+pub mod run;
 pub mod skip;
 pub mod ssh_client;
 pub mod sshd;
@@ -22,4 +23,4 @@ pub mod telnetd;
 pub mod tools;
 pub mod wait;
 
-pub use postgres::both_databases;
+pub use postgres::{both_databases, free_port};
