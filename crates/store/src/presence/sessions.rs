@@ -428,17 +428,25 @@ impl Neighbours {
     }
 
     /// A missing start is drawn at the previous disconnection, else an hour before the end; a
-    /// missing end at the next connection, else an hour after the start, but never before the moment
-    /// at which the device was last seen. A person's word of a start is taken as the estimate.
+    /// missing end at the next connection, else an hour after the start, whenever the device was
+    /// last seen. A person's word is taken as the estimate. Where both are missing there is neither
+    /// start nor end to count from: it is drawn around what was seen.
     pub fn drawn(self, edges: &Edges, now: Timestamp) -> Drawn {
         let mut drawn = Drawn { from: edges.from_at, until: edges.until_at };
+        let both = edges.start_missing && edges.end_missing;
         if edges.start_missing && !edges.manual {
             let end = if edges.open { now } else { edges.until_at };
-            drawn.from = self.previous_end.filter(|previous| *previous <= end).unwrap_or(end - ESTIMATE);
+            let estimate = end - ESTIMATE;
+            drawn.from = self
+                .previous_end
+                .filter(|previous| *previous <= end)
+                .unwrap_or(if both { estimate.min(edges.from_at) } else { estimate });
         }
-        if edges.end_missing {
-            let estimate = self.next_start.unwrap_or(edges.from_at + ESTIMATE);
-            drawn.until = estimate.max(edges.until_at);
+        let said = edges.manual && edges.until_at > edges.from_at;
+        if edges.end_missing && !said {
+            let estimate = edges.from_at + ESTIMATE;
+            drawn.until =
+                self.next_start.unwrap_or(if both { estimate.max(edges.until_at) } else { estimate });
         }
         drawn
     }
@@ -461,7 +469,8 @@ impl ListedSession {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Boundary {
     Known(Timestamp),
-    /// Unknown; a start is drawn at the estimate, an end at it or later.
+    /// Unknown, and drawn at the estimate; an end whose estimate is not after the start is drawn as if nobody
+    /// had said anything.
     Missing {
         estimate: Timestamp,
     },

@@ -146,11 +146,19 @@ fn drawn(session: &ListedSession, all: &[ListedSession]) -> (Timestamp, Timestam
         let end = if session.open { NOW } else { session.until_at };
         let previous =
             others().filter_map(|other| other.ended_at).filter(|ended| *ended <= session.until_at).max();
-        from = previous.filter(|previous| *previous <= end).unwrap_or(end - Elapsed::from_minutes(60));
+        let hour_before = end - Elapsed::from_minutes(60);
+        from = previous.filter(|previous| *previous <= end).unwrap_or(match session.end_missing() {
+            true => hour_before.min(session.from_at),
+            false => hour_before,
+        });
     }
-    if session.end_missing() {
+    if session.end_missing() && !(session.manual && session.until_at > session.from_at) {
         let next = others().filter_map(|other| other.started_at).filter(|next| *next > session.from_at).min();
-        until = next.unwrap_or(session.from_at + Elapsed::from_minutes(60)).max(session.until_at);
+        let hour_after = session.from_at + Elapsed::from_minutes(60);
+        until = next.unwrap_or(match session.started_at {
+            None => hour_after.max(session.until_at),
+            Some(_) => hour_after,
+        });
     }
     (from, until)
 }
@@ -516,7 +524,8 @@ async fn the_history_of_counts_is_thinned_evenly_and_begins_with_what_was_curren
 }
 
 #[test]
-fn a_missing_end_never_lies_before_the_moment_the_device_was_last_seen() {
+fn a_missing_end_lies_an_hour_after_the_start_or_at_the_next_connection() {
+    // Seen until the fifth hour after its start.
     let edges = Edges {
         from_at: at(0),
         until_at: at(5),
@@ -525,10 +534,15 @@ fn a_missing_end_never_lies_before_the_moment_the_device_was_last_seen() {
         open: false,
         manual: false,
     };
-    let neighbours = sessions::Neighbours { previous_end: None, next_start: None };
-    assert_eq!(neighbours.drawn(&edges, NOW).until, at(5));
-    let edges = Edges { until_at: at(0), ..edges };
-    assert_eq!(neighbours.drawn(&edges, NOW).until, at(1));
-    let neighbours = sessions::Neighbours { next_start: Some(at(9)), ..neighbours };
-    assert_eq!(neighbours.drawn(&edges, NOW).until, at(9));
+    let alone = sessions::Neighbours { previous_end: None, next_start: None };
+    assert_eq!(alone.drawn(&edges, NOW).until, at(1));
+    let next = sessions::Neighbours { next_start: Some(at(9)), ..alone };
+    assert_eq!(next.drawn(&edges, NOW).until, at(9));
+    // A person's estimate stands; without one the same holds.
+    let by_hand = Edges { manual: true, ..edges };
+    assert_eq!(next.drawn(&by_hand, NOW).until, at(5));
+    assert_eq!(alone.drawn(&Edges { until_at: at(0), ..by_hand }, NOW).until, at(1));
+    // Without a start either, there is nothing to count from but what was seen.
+    let neither = Edges { start_missing: true, ..edges };
+    assert_eq!(alone.drawn(&neither, NOW), sessions::Drawn { from: at(0), until: at(5) });
 }
