@@ -372,3 +372,24 @@ fn a_name_from_elsewhere_goes_only_to_a_nameless_device() {
     net.tracker.name_by_address(ip, "other.lan");
     assert_eq!(name(&net), ["printer.lan", ""]);
 }
+
+#[test]
+fn a_neighbour_that_the_kernel_still_believes_does_not_flap_however_short_the_grace() {
+    let mut net = Network::with(&[SourceKind::Neighbors]);
+    net.set_grace(0, secs(1));
+    net.scan(0, &[A]);
+    net.set_policy(A, Some(secs(1)), false, false);
+    // Passes start every 30 s; the kernel asks again after 45 to 75.
+    for asked in [0, 45, 120, 195, 240, 315] {
+        while net.since_start() < asked + 75 {
+            net.observe_at(0, A, asked);
+            net.scan(0, &[]);
+        }
+    }
+    net.assert_events(A, &["New Device"]);
+    // It leaves: the end is when it was last confirmed, told when no belief is left.
+    for _ in 0..4 {
+        net.scan(0, &[]);
+    }
+    net.assert_sessions(A, &["0s New Device - 315s Disconnected"]);
+}

@@ -122,7 +122,8 @@ tables! {
         enabled: Whole, automatic: Whole, created_at: Whole, removed_at: Whole, scope: Text,
         health: Text, health_since: Whole, health_message: Text, last_started_at: Whole,
         last_finished_at: Whole, last_seen_count: Whole, complete_at: Whole,
-        previous_complete_at: Whole, alive_at: Whole, last_seq: Whole,
+        previous_complete_at: Whole, alive_at: Whole, last_seq: Whole, last_outcome: Text,
+        last_message: Text,
     }
     device_sources { device: Whole, source: Text, seen_at: Whole, held_until: Whole }
     source_gaps {

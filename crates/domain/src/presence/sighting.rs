@@ -111,6 +111,33 @@ pub enum ScanOutcome {
     Blind { message: String },
 }
 
+impl ScanOutcome {
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Failed { .. } => "failed",
+            Self::Blind { .. } => "blind",
+        }
+    }
+
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Complete => "",
+            Self::Failed { message } | Self::Blind { message } => message,
+        }
+    }
+
+    /// The outcome of this key; `None` where no outcome is called so.
+    pub fn of(key: &str, message: String) -> Option<Self> {
+        Some(match key {
+            "complete" => Self::Complete,
+            "failed" => Self::Failed { message },
+            "blind" => Self::Blind { message },
+            _ => return None,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

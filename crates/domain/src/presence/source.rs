@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::time::Timestamp;
+use crate::time::{Elapsed, Timestamp};
 
 /// How a source comes to know of devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +55,31 @@ impl SourceKind {
             Self::Passive => Strength::Listening,
             Self::DhcpLeases => Strength::Holding,
             Self::Import => Strength::Momentary,
+        }
+    }
+
+    /// A device that is there may go unconfirmed for so long, whatever grace anybody chose.
+    ///
+    /// The kernel believes a confirmed neighbour for up to 45 seconds (1.5 times `base_reachable_time`,
+    /// 30 seconds by default) and does not ask it again before; then it waits five seconds and asks three
+    /// times; and a pass over a large subnet takes some twenty seconds itself.
+    pub const fn least_grace(self) -> Elapsed {
+        match self {
+            Self::Neighbors => Elapsed::from_secs(90),
+            Self::Arp | Self::Passive | Self::DhcpLeases | Self::Import | Self::Push => Elapsed::ZERO,
+        }
+    }
+}
+
+impl Strength {
+    pub const ALL: &'static [Strength] = &[Self::Momentary, Self::Holding, Self::Listening, Self::Exhaustive];
+
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Momentary => "momentary",
+            Self::Holding => "holding",
+            Self::Listening => "listening",
+            Self::Exhaustive => "exhaustive",
         }
     }
 }

@@ -70,6 +70,7 @@ impl Network {
                 strength: kind.strength(),
                 interval: secs(STEP),
                 grace: DEFAULT_GRACE,
+                least_grace: kind.least_grace(),
                 enabled: true,
                 created_at: EPOCH,
             };
@@ -81,6 +82,11 @@ impl Network {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Seconds since the network began.
+    pub(crate) fn since_start(&self) -> i64 {
+        self.now.since(EPOCH).as_secs()
     }
 
     pub(crate) fn advance(&mut self, length: Elapsed) {

@@ -512,9 +512,9 @@ impl Actor {
 
 /// What the tracker needs of a stored source. What a pusher proves is learnt from its reports.
 fn config(source: &Source, known: Option<&SourceConfig>) -> SourceConfig {
-    let strength = match known {
-        Some(known) if source.kind == SourceKind::Push => known.strength,
-        _ => runners::strength(source.kind, &source.settings),
+    let (strength, least_grace) = match known {
+        Some(known) if source.kind == SourceKind::Push => (known.strength, known.least_grace),
+        _ => (runners::strength(source.kind, &source.settings), source.kind.least_grace()),
     };
     SourceConfig {
         id: source.id,
@@ -523,6 +523,7 @@ fn config(source: &Source, known: Option<&SourceConfig>) -> SourceConfig {
         strength,
         interval: source.interval,
         grace: source.grace,
+        least_grace,
         enabled: source.enabled,
         created_at: source.created_at,
     }

@@ -19,7 +19,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use sojourn_domain::{
     id::SourceId,
     mac::MacAddr,
-    presence::{DeviceState, Scan, Sighting, SourceKind},
+    presence::{DeviceState, Scan, Sighting, SourceKind, Strength},
     time::{Clock, Elapsed, Timestamp},
 };
 use sojourn_store::{
@@ -85,6 +85,8 @@ pub struct PushBatch {
     pub source: String,
     /// What kind of source stands behind it at the sensor.
     pub kind: Option<SourceKind>,
+    /// What its complete scans prove, where the kind does not say it.
+    pub strength: Option<Strength>,
     /// How often it reports.
     pub interval: Option<Elapsed>,
     /// Numbers the batches of a pusher that repeats what was not acknowledged.

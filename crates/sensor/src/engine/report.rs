@@ -108,12 +108,12 @@ impl Actor {
     fn describe(&mut self, source: &Source, batch: &PushBatch, now: Timestamp) {
         let Some(state) = self.tracker.source(source.id) else { return };
         let mut config = state.config.clone();
-        config.strength = match (source.kind, &batch.scan, batch.kind) {
-            (SourceKind::Import, _, _) => Strength::Momentary,
-            (_, Some(_), Some(kind)) => kind.strength(),
-            (_, Some(_), None) => Strength::Exhaustive,
+        let kind = batch.kind.unwrap_or(SourceKind::Push);
+        (config.strength, config.least_grace) = match (source.kind, &batch.scan) {
+            (SourceKind::Import, _) => (Strength::Momentary, Elapsed::ZERO),
+            (_, Some(_)) => (batch.strength.unwrap_or(kind.strength()), kind.least_grace()),
             // Loose sightings between scans change nothing.
-            (_, None, _) => config.strength,
+            (_, None) => (config.strength, config.least_grace),
         };
         if config != state.config {
             self.tracker.configure_source(config, now);

@@ -60,6 +60,7 @@ impl House {
         PushBatch {
             source: "attic/arp:eth0".into(),
             kind: Some(SourceKind::Arp),
+            strength: None,
             interval: Some(Elapsed::from_secs(30)),
             seq,
             scan: Some(Scan {
@@ -244,4 +245,25 @@ async fn a_pusher_s_interval_is_the_last_that_it_or_a_person_said() {
     batch.interval = None;
     house.handle().report(batch).await.unwrap();
     assert_eq!(sources::all(&house.store).await.unwrap()[0].interval, Elapsed::from_secs(60));
+}
+
+#[tokio::test]
+async fn what_a_sensor_s_source_proves_is_what_it_says() {
+    let house = House::open().await;
+    for (device, strength) in [(1, Some(Strength::Listening)), (2, None)] {
+        // Six scans: only the first sees the device.
+        for pass in 0..6 {
+            let seen: &[u8] = if pass == 0 { &[device] } else { &[] };
+            let batch = PushBatch {
+                source: format!("attic/neighbors:eth{device}"),
+                kind: Some(SourceKind::Neighbors),
+                strength,
+                ..house.batch(seen, None)
+            };
+            house.handle().report(batch).await.unwrap();
+            house.clock.turn(60);
+        }
+    }
+    assert_eq!(house.sessions(1).await, ["New Device - open"], "silence proves nothing yet");
+    assert_eq!(house.sessions(2).await, ["New Device - Disconnected"], "it was asked");
 }

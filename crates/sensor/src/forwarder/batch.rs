@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sojourn_domain::{
-    presence::{Evidence, Scan, ScanOutcome, Sighting, SourceKind},
+    presence::{Evidence, Scan, ScanOutcome, Sighting, SourceKind, Strength},
     time::{Elapsed, Timestamp},
 };
 
@@ -18,6 +18,10 @@ pub(super) struct Batch {
     /// `SENSOR/arp:eth0`
     pub source: String,
     pub kind: String,
+    /// What a complete scan proves, where the kind does not say it: `listening` for a neighbour table that is
+    /// only read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strength: Option<String>,
     pub interval_seconds: i64,
     /// Rises with each report of a source; the server takes each once. Absent where a report that
     /// comes twice does no harm.
@@ -75,6 +79,7 @@ pub(super) fn shorten(text: &str, limit: usize) -> String {
 pub(super) struct Sender {
     pub name: String,
     pub kind: SourceKind,
+    pub strength: Strength,
     pub interval: Elapsed,
 }
 
@@ -84,6 +89,7 @@ impl Sender {
         Batch {
             source: self.name.clone(),
             kind: self.kind.key().to_owned(),
+            strength: (self.strength != self.kind.strength()).then(|| self.strength.key().to_owned()),
             interval_seconds: self.interval.as_secs(),
             seq,
             sent_at: None,
@@ -136,7 +142,7 @@ impl Batch {
             Some((batch, count)) => (batch.scan.as_ref().map(|scan| scan.started_at.clone()), count + 1),
             None => (None, 1),
         };
-        let Batch { source, kind, interval_seconds, seq, scan, .. } = self;
+        let Batch { source, kind, strength, interval_seconds, seq, scan, .. } = self;
         let scan = scan.map(|scan| BatchScan {
             started_at: started_at.unwrap_or(scan.started_at),
             outcome: "failed".to_owned(),
@@ -146,6 +152,41 @@ impl Batch {
             covers: Vec::new(),
             ..scan
         });
-        (Batch { source, kind, interval_seconds, seq, sent_at: None, scan, sightings: Vec::new() }, count)
+        (
+            Batch {
+                source,
+                kind,
+                strength,
+                interval_seconds,
+                seq,
+                sent_at: None,
+                scan,
+                sightings: Vec::new(),
+            },
+            count,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::{Nudge, SourceSettings, SourceSpec};
+
+    #[test]
+    fn a_table_that_is_only_read_is_reported_as_a_listener() {
+        for (nudge, strength) in [(Nudge::Off, Some("listening")), (Nudge::Known, None), (Nudge::All, None)] {
+            let settings = SourceSettings { nudge: Some(nudge), ..SourceSettings::default() };
+            let spec = SourceSpec::new(SourceKind::Neighbors, settings);
+            let sender = Sender {
+                name: "attic/neighbors".to_owned(),
+                kind: spec.kind,
+                strength: spec.strength(),
+                interval: spec.interval,
+            };
+            let batch = serde_json::to_value(sender.batch(Some(1), None, &[])).unwrap();
+            assert_eq!(batch["kind"], "neighbors");
+            assert_eq!(batch.get("strength").and_then(serde_json::Value::as_str), strength);
+        }
     }
 }

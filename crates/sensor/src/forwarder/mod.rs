@@ -193,7 +193,12 @@ impl Sources {
     fn sender(&self, message: &SourceMessage) -> Option<Sender> {
         let (SourceMessage::Pass { source, .. } | SourceMessage::Sighted { source, .. }) = message;
         let (spec, _) = self.running.get(source)?;
-        Some(Sender { name: self.label(spec), kind: spec.kind, interval: spec.interval })
+        Some(Sender {
+            name: self.label(spec),
+            kind: spec.kind,
+            strength: spec.strength(),
+            interval: spec.interval,
+        })
     }
 
     async fn stop(&mut self) {

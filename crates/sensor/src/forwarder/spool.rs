@@ -257,8 +257,12 @@ mod tests {
 
     fn batch(spool: &mut Spool, source: &str, seconds: i64) -> Batch {
         let number = spool.number(at(seconds)).unwrap();
-        let sender =
-            Sender { name: source.to_owned(), kind: SourceKind::Arp, interval: Elapsed::from_secs(30) };
+        let sender = Sender {
+            name: source.to_owned(),
+            kind: SourceKind::Arp,
+            strength: SourceKind::Arp.strength(),
+            interval: Elapsed::from_secs(30),
+        };
         let scan = Scan {
             started_at: at(seconds),
             finished_at: at(seconds + 1),

@@ -6,7 +6,8 @@
 //! known neighbour, for which the kernel has to ask where they are. What the kernel confirmed, and
 //! when, is in the row. The kernel believes a confirmed row for up to 45 seconds before it asks
 //! again, so a device may be believed present for about 80 seconds after it left; its last
-//! confirmation, which becomes the time last seen, is exact.
+//! confirmation, which becomes the time last seen, is exact. A grace period shorter than that would
+//! make devices flap that never left: `SourceKind::least_grace` is what counts at least.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

@@ -99,7 +99,8 @@ struct NewSourceBody {
     /// From the start of one scan to the start of the next; 30 unless said otherwise.
     #[schema(minimum = 1, maximum = 86400)]
     interval_seconds: Option<f64>,
-    /// 120 unless said otherwise.
+    /// How long a device may be unseen; 120 unless said otherwise. `neighbors` takes less than 90 for 90: the
+    /// kernel believes a neighbour that long before it asks again.
     #[schema(minimum = 0, maximum = 2592000)]
     grace_seconds: Option<i64>,
 }

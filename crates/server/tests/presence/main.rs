@@ -8,5 +8,6 @@ mod contract;
 mod house;
 mod model;
 mod seed_a;
+mod sources;
 mod stream;
 mod traps;

@@ -4,7 +4,7 @@ use sojourn_domain::{
     id::{GapId, PresenceSessionId, SourceId},
     mac::MacAddr,
     presence::{
-        Changes, DeviceNumber, End, Gap, PresenceEvent, PresenceSession, Start, Tracker,
+        Changes, DeviceNumber, End, Gap, PresenceEvent, PresenceSession, ScanOutcome, Start, Tracker,
         tracker::{Device, SourceState},
     },
     time::Timestamp,
@@ -195,7 +195,8 @@ async fn update_source(tx: &mut AnyConnection, source: &SourceState) -> Result<(
     sqlx::query(
         "UPDATE sources SET scope = $2, health = $3, health_since = $4, health_message = $5, \
          last_started_at = $6, last_finished_at = $7, last_seen_count = $8, complete_at = $9, \
-         previous_complete_at = $10, alive_at = $11, last_seq = $12 WHERE id = $1",
+         previous_complete_at = $10, alive_at = $11, last_seq = $12, last_outcome = $13, last_message = $14 \
+         WHERE id = $1",
     )
     .bind(source.config.id.to_string())
     .bind(source.scope.as_str())
@@ -209,6 +210,8 @@ async fn update_source(tx: &mut AnyConnection, source: &SourceState) -> Result<(
     .bind(source.previous_complete_at.map(Timestamp::as_micros))
     .bind(source.alive_at.map(Timestamp::as_micros))
     .bind(source.last_seq)
+    .bind(source.last_outcome.as_ref().map(ScanOutcome::key))
+    .bind(source.last_outcome.as_ref().map(ScanOutcome::message))
     .execute(tx)
     .await?;
     Ok(())

@@ -7,8 +7,8 @@ use sojourn_domain::{
     id::SourceId,
     mac::MacAddr,
     presence::{
-        DeviceNumber, End, EventKind, Gap, GapReason, Health, PresenceSession, SourceKind, Start, Strength,
-        Tracker,
+        DeviceNumber, End, EventKind, Gap, GapReason, Health, PresenceSession, ScanOutcome, SourceKind,
+        Start, Strength, Tracker,
         tracker::{Address, Device, History, OpenSession, Random, Relation, SourceConfig, SourceState},
     },
     time::{Elapsed, Timestamp},
@@ -230,7 +230,7 @@ async fn sources(
     let rows = sqlx::query(
         "SELECT id, name, kind, settings, interval_us, grace_us, enabled, created_at, scope, health, health_since, \
          health_message, last_started_at, last_finished_at, last_seen_count, complete_at, previous_complete_at, \
-         alive_at, last_seq FROM sources WHERE removed_at IS NULL ORDER BY created_at, id",
+         alive_at, last_seq, last_outcome, last_message FROM sources WHERE removed_at IS NULL ORDER BY created_at, id",
     )
     .fetch_all(store.read())
     .await?;
@@ -244,6 +244,7 @@ async fn sources(
             strength: strength_of(kind, &row.text(3)?),
             interval: Elapsed::from_micros(row.int(4)?),
             grace: Elapsed::from_micros(row.int(5)?),
+            least_grace: kind.least_grace(),
             enabled: row.flag(6)?,
             created_at: row.time(7)?,
         };
@@ -258,10 +259,22 @@ async fn sources(
         state.previous_complete_at = row.maybe_time(16)?;
         state.alive_at = row.maybe_time(17)?;
         state.last_seq = row.int(18)?;
+        state.last_outcome = outcome(row.maybe_text(19)?, row.maybe_text(20)?)?;
         (state.gaps, state.open_gap) = gaps(store, state.config.id).await?;
         sources.push(state);
     }
     Ok(sources)
+}
+
+/// How a scan ended, as two columns tell it.
+pub(super) fn outcome(
+    key: Option<String>,
+    message: Option<String>,
+) -> Result<Option<ScanOutcome>, StoreError> {
+    let Some(key) = key else { return Ok(None) };
+    ScanOutcome::of(&key, message.unwrap_or_default())
+        .map(Some)
+        .ok_or_else(|| StoreError::Corrupt(format!("scan outcome {key:?}")))
 }
 
 fn health(key: &str, message: String) -> Health {

@@ -437,10 +437,11 @@ impl Neighbours {
         if edges.start_missing && !edges.manual {
             let end = if edges.open { now } else { edges.until_at };
             let estimate = end - ESTIMATE;
-            drawn.from = self
-                .previous_end
-                .filter(|previous| *previous <= end)
-                .unwrap_or(if both { estimate.min(edges.from_at) } else { estimate });
+            drawn.from = self.previous_end.filter(|previous| *previous <= end).unwrap_or(if both {
+                estimate.min(edges.from_at)
+            } else {
+                estimate
+            });
         }
         let said = edges.manual && edges.until_at > edges.from_at;
         if edges.end_missing && !said {

@@ -2,7 +2,7 @@
 
 use sojourn_domain::{
     id::SourceId,
-    presence::{GapReason, SourceKind},
+    presence::{GapReason, ScanOutcome, SourceKind},
     time::{Elapsed, Timestamp},
 };
 use sqlx::any::AnyRow;
@@ -32,6 +32,8 @@ pub struct Source {
     pub last_started_at: Option<Timestamp>,
     pub last_finished_at: Option<Timestamp>,
     pub last_seen_count: Option<i64>,
+    /// How that scan ended.
+    pub last_outcome: Option<ScanOutcome>,
     /// When its last complete scan started.
     pub complete_at: Option<Timestamp>,
     /// How many devices it knows.
@@ -42,7 +44,7 @@ macro_rules! columns {
     () => {
         "SELECT s.id, s.name, s.kind, s.settings, s.interval_us, s.grace_us, s.enabled, s.automatic, s.created_at, \
          s.scope, s.health, s.health_since, s.health_message, s.last_started_at, s.last_finished_at, \
-         s.last_seen_count, s.complete_at, \
+         s.last_seen_count, s.complete_at, s.last_outcome, s.last_message, \
          (SELECT COUNT(*) FROM device_sources k WHERE k.source = s.id) \
          FROM sources s WHERE s.removed_at IS NULL "
     };
@@ -67,7 +69,8 @@ fn source(row: &AnyRow) -> Result<Source, StoreError> {
         last_finished_at: row.maybe_time(14)?,
         last_seen_count: row.maybe_int(15)?,
         complete_at: row.maybe_time(16)?,
-        device_count: row.int(17)?,
+        last_outcome: super::load::outcome(row.maybe_text(17)?, row.maybe_text(18)?)?,
+        device_count: row.int(19)?,
     })
 }
 

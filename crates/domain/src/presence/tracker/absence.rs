@@ -159,7 +159,7 @@ impl Tracker {
 
 /// A device's grace with this source, not counting that it may sleep.
 fn base_grace(device: &Device, source: &SourceState) -> Elapsed {
-    let grace = device.grace.unwrap_or(source.config.grace);
+    let grace = device.grace.unwrap_or(source.config.grace).max(source.config.least_grace);
     match source.config.strength {
         Strength::Listening => grace.max(QUIET),
         Strength::Exhaustive | Strength::Holding | Strength::Momentary => grace,

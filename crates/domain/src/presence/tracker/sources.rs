@@ -24,6 +24,8 @@ pub struct SourceConfig {
     pub strength: Strength,
     pub interval: Elapsed,
     pub grace: Elapsed,
+    /// A shorter grace, of the source or of a device, counts as this one.
+    pub least_grace: Elapsed,
     pub enabled: bool,
     pub created_at: Timestamp,
 }
@@ -41,6 +43,8 @@ pub struct SourceState {
     pub last_started: Option<Timestamp>,
     pub last_finished: Option<Timestamp>,
     pub last_seen_count: Option<i64>,
+    /// How the scan that finished last ended, whatever became of the source since.
+    pub last_outcome: Option<ScanOutcome>,
     /// When the last complete scan started, and the one before it.
     pub complete_at: Option<Timestamp>,
     pub previous_complete_at: Option<Timestamp>,
@@ -66,6 +70,7 @@ impl SourceState {
             last_started: None,
             last_finished: None,
             last_seen_count: None,
+            last_outcome: None,
             complete_at: None,
             previous_complete_at: None,
             alive_at: None,
@@ -151,6 +156,7 @@ impl SourceState {
         self.last_started = Some(scan.started_at);
         self.last_finished = Some(scan.finished_at);
         self.last_seen_count = Some(i64::try_from(seen).unwrap_or(i64::MAX));
+        self.last_outcome = Some(scan.outcome.clone());
         match &scan.outcome {
             ScanOutcome::Complete => {
                 if self.complete_at.is_none() {

@@ -3,7 +3,7 @@
 use axum::extract::{DefaultBodyLimit, Request};
 use serde::{Deserialize, Serialize};
 use sojourn_domain::{
-    presence::{Evidence, Scan, ScanOutcome, Sighting, SourceKind, Subnet},
+    presence::{Evidence, Scan, ScanOutcome, Sighting, SourceKind, Strength, Subnet},
     time::{Elapsed, Timestamp},
 };
 use sojourn_sensor::{
@@ -54,6 +54,8 @@ struct Report {
     source: String,
     /// What stands behind it; `push`, which means that a complete scan proves absence, unless said otherwise.
     kind: Option<KindWire>,
+    /// What a complete scan without a device says of it; as `kind` has it unless said otherwise.
+    strength: Option<StrengthWire>,
     /// How often it reports, so that its silence can be noticed.
     #[schema(minimum = 1, maximum = 86400)]
     interval_seconds: Option<f64>,
@@ -67,6 +69,31 @@ struct Report {
     scan: Option<ScanReport>,
     #[schema(max_items = 10000)]
     sightings: Vec<SightingReport>,
+}
+
+/// What a complete scan without a device says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum StrengthWire {
+    /// It was asked and did not answer: it is absent when two scans and the grace period say so.
+    Exhaustive,
+    /// It was silent: only half an hour of silence counts.
+    Listening,
+    /// A lease runs, whether or not the device is there.
+    Holding,
+    /// Nothing.
+    Momentary,
+}
+
+impl From<StrengthWire> for Strength {
+    fn from(strength: StrengthWire) -> Self {
+        match strength {
+            StrengthWire::Exhaustive => Self::Exhaustive,
+            StrengthWire::Listening => Self::Listening,
+            StrengthWire::Holding => Self::Holding,
+            StrengthWire::Momentary => Self::Momentary,
+        }
+    }
 }
 
 /// One pass of the source.
@@ -244,6 +271,7 @@ async fn sightings(
     let batch = PushBatch {
         source: wire::line("source", report.source, MAX_NAME)?,
         kind: report.kind.map(Into::into),
+        strength: report.strength.map(Into::into),
         interval,
         seq: report.seq,
         scan,
@@ -329,6 +357,7 @@ async fn import(
     let batch = PushBatch {
         source: source.clone(),
         kind: Some(SourceKind::Import),
+        strength: None,
         interval: None,
         seq: None,
         scan: None,

@@ -1,7 +1,10 @@
 //! Presence sources as they go over the wire.
 
 use serde::{Deserialize, Serialize};
-use sojourn_domain::{presence::SourceKind, time::Elapsed};
+use sojourn_domain::{
+    presence::{ScanOutcome, SourceKind},
+    time::Elapsed,
+};
 use sojourn_sensor::sources::SourceSettings;
 use sojourn_store::presence::sources::{Source, SourceGap};
 use utoipa::ToSchema;
@@ -111,6 +114,7 @@ pub struct ScanWire {
     outcome: ScanOutcomeWire,
     /// Devices seen.
     seen: i64,
+    /// Why it did not complete, for people; else empty.
     message: String,
 }
 
@@ -197,17 +201,17 @@ impl SourceWire {
             // `stopped`, and `not_running` until its first scan after a start.
             _ => StatusWire::Stopped,
         };
-        let last_scan = match (source.last_started_at, source.last_finished_at) {
-            (Some(started), Some(finished)) => Some(ScanWire {
+        let last_scan = match (source.last_started_at, source.last_finished_at, source.last_outcome) {
+            (Some(started), Some(finished), Some(outcome)) => Some(ScanWire {
                 started_at: Time(started),
                 finished_at: Time(finished),
-                outcome: match status {
-                    StatusWire::Failed => ScanOutcomeWire::Failed,
-                    StatusWire::Blind => ScanOutcomeWire::Blind,
-                    StatusWire::Ok | StatusWire::Waiting | StatusWire::Stopped => ScanOutcomeWire::Complete,
+                outcome: match &outcome {
+                    ScanOutcome::Complete => ScanOutcomeWire::Complete,
+                    ScanOutcome::Failed { .. } => ScanOutcomeWire::Failed,
+                    ScanOutcome::Blind { .. } => ScanOutcomeWire::Blind,
                 },
                 seen: source.last_seen_count.unwrap_or(0),
-                message: source.health_message.clone(),
+                message: outcome.message().to_owned(),
             }),
             _ => None,
         };
