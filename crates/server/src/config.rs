@@ -86,6 +86,19 @@ pub struct Settings {
     /// Presence events, and closed sessions with them, are forgotten after so long [default: never]
     #[arg(long, env = "SOJOURN_KEEP_PRESENCE", value_name = "DURATION")]
     pub keep_presence: Option<String>,
+
+    /// File with the master key that protects credentials and recordings; SOJOURN_MASTER_KEY may hold the key itself
+    /// [default: master.key in the data directory, made at the first start]
+    #[arg(long, env = "SOJOURN_MASTER_KEY_FILE", value_name = "FILE")]
+    pub master_key_file: Option<PathBuf>,
+
+    /// Where sealed recordings go: s3://BUCKET/PREFIX?endpoint=URL [default: the data directory]
+    #[arg(long, env = "SOJOURN_OBJECTS", value_name = "URL", hide_env_values = true)]
+    pub objects: Option<String>,
+
+    /// What this server is called among several [default: the machine's host name]
+    #[arg(long, env = "SOJOURN_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
 }
 
 /// How log lines are written.
@@ -124,6 +137,9 @@ impl Settings {
             local_sources: self.local_sources.or(file.local_sources),
             reverse_dns: self.reverse_dns.or(file.reverse_dns),
             keep_presence: self.keep_presence.or(file.keep_presence),
+            master_key_file: self.master_key_file.or(file.master_key_file),
+            objects: self.objects.or(file.objects),
+            node_name: self.node_name.or(file.node_name),
         })
     }
 }
@@ -149,6 +165,10 @@ pub struct Config {
     pub local_sources: bool,
     pub reverse_dns: bool,
     pub keep_presence: Option<Elapsed>,
+    pub master_key_file: Option<PathBuf>,
+    /// May hold a password.
+    pub objects: Option<String>,
+    pub node_name: String,
     zone: TimeZone,
 }
 
@@ -229,6 +249,9 @@ impl Config {
             local_sources: settings.local_sources.unwrap_or(true),
             reverse_dns: settings.reverse_dns.unwrap_or(true),
             keep_presence,
+            master_key_file: settings.master_key_file,
+            objects: settings.objects,
+            node_name: settings.node_name.unwrap_or_else(host_name),
             zone,
         })
     }
@@ -246,6 +269,13 @@ impl Config {
 /// The database in the data directory, unless another is named.
 pub fn database_url(database: Option<String>, data_dir: &Path) -> DatabaseUrl {
     DatabaseUrl(database.unwrap_or_else(|| format!("sqlite:{}", data_dir.join("sojourn.sqlite").display())))
+}
+
+/// What the machine calls itself.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "sojourn".to_owned() } else { name.to_owned() }
 }
 
 /// The system's zone where it has a name that others know too, else UTC.

@@ -3,6 +3,7 @@
 //! It puts the other crates together and owns nothing that lasts. It names no SQL, opens no raw
 //! socket and reads no lease: those live in `sojourn_store` and `sojourn_sensor`.
 
+pub mod access;
 pub mod cli;
 pub mod config;
 pub mod http;

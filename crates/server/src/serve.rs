@@ -23,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::Access,
     config::{Config, LogFormat, TlsFiles},
     http::{self, auth::new_secret},
     state::AppState,
@@ -64,8 +65,15 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let engine = Engine::start(store.clone(), Arc::new(SystemClock), Entropy, options)
         .await
         .context("start the presence engine")?;
-    let (state, background) =
-        AppState::start(store.clone(), engine.handle(), Arc::new(SystemClock), config, shutdown.clone());
+    let access = Access::open(&store, &config, Arc::new(SystemClock)).await?;
+    let (state, background) = AppState::start(
+        store.clone(),
+        engine.handle(),
+        Arc::new(SystemClock),
+        config,
+        access.clone(),
+        shutdown.clone(),
+    );
     offer_setup(&state, address).await?;
 
     let handle = axum_server::Handle::new();
@@ -92,6 +100,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     // It writes what it knows before the store closes.
     engine.stop().await;
     background.finish().await;
+    access.recordings.stop().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())

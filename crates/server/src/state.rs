@@ -13,6 +13,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::Access,
     config::Config,
     http::{metrics::Metrics, problem::chain},
     password::Passwords,
@@ -29,6 +30,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub struct AppState {
     pub store: Store,
+    /// The vault and the recordings.
+    pub access: Access,
     /// Every change of presence goes through it.
     pub presence: PresenceHandle,
     pub clock: Arc<dyn Clock>,
@@ -64,12 +67,14 @@ impl AppState {
         presence: PresenceHandle,
         clock: Arc<dyn Clock>,
         config: Config,
+        access: Access,
         shutdown: CancellationToken,
     ) -> (Self, Background) {
         let (uses, used) = mpsc::channel(USES);
         let state = Self {
             refusals: Refusals::new(store.clone()),
             store,
+            access,
             presence,
             clock,
             entropy: Entropy,
@@ -133,6 +138,7 @@ async fn keep_house(state: AppState) {
             _ = forget.tick() => {
                 let now = state.now();
                 log_failure(state.store.guesses_prune(now).await, "old guesses were not forgotten");
+                log_failure(state.store.tickets_prune(now).await, "old tickets were not forgotten");
                 let pruned = state.store.logins_prune(now, state.config.login_idle).await;
                 log_failure(pruned, "ended logins were not forgotten");
             }

@@ -23,6 +23,7 @@ use sojourn_domain::{
 };
 use sojourn_sensor::engine::{Engine, Options};
 use sojourn_server::{
+    access::Access,
     config::{Config, Settings},
     http,
     password::{NewPassword, hash_now},
@@ -104,8 +105,15 @@ impl House {
         let clock = Arc::new(ManualClock(AtomicI64::new(1_760_000_000_000_000)));
         let options = Options { run_sources: false, ..Options::default() };
         let engine = Engine::start(store.clone(), clock.clone(), Entropy, options).await.unwrap();
-        let (state, background) =
-            AppState::start(store.clone(), engine.handle(), clock.clone(), config, CancellationToken::new());
+        let access = Access::open(&store, &config, clock.clone()).await.unwrap();
+        let (state, background) = AppState::start(
+            store.clone(),
+            engine.handle(),
+            clock.clone(),
+            config,
+            access,
+            CancellationToken::new(),
+        );
         Self {
             app: http::app(state),
             store,

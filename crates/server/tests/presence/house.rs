@@ -19,6 +19,7 @@ use sojourn_domain::{
 };
 use sojourn_sensor::engine::{Engine, Options};
 use sojourn_server::{
+    access::Access,
     config::{Config, Settings},
     http,
     state::{AppState, Background},
@@ -114,8 +115,9 @@ impl House {
         let options = Options { run_sources: false, ..Options::default() };
         let engine = Engine::start(store.clone(), clock.clone(), Entropy, options).await.unwrap();
         let shutdown = CancellationToken::new();
+        let access = Access::open(&store, &config, clock.clone()).await.unwrap();
         let (state, background) =
-            AppState::start(store.clone(), engine.handle(), clock.clone(), config, shutdown.clone());
+            AppState::start(store.clone(), engine.handle(), clock.clone(), config, access, shutdown.clone());
         let mut house = Self {
             app: http::app(state),
             store,
