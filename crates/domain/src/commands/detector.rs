@@ -2,7 +2,12 @@
 
 use avt::Terminal;
 
-use super::{DetectedCommand, Snapshot};
+use super::{
+    DetectedCommand, Snapshot,
+    keys::Keys,
+    marks::{Mark, Marks},
+    watch::Watch,
+};
 use crate::{
     cast::{self, Utf8Stream},
     time::Elapsed,
@@ -13,9 +18,11 @@ use crate::{
 ///
 /// Its emulated terminal serves live viewers as well, through [`Detector::screen`].
 pub struct Detector {
-    terminal: Screen,
-    output: Utf8Stream,
-    ready: Vec<DetectedCommand>,
+    screen: Screen,
+    decoder: Utf8Stream,
+    keys: Keys,
+    marks: Marks,
+    watch: Watch,
 }
 
 enum Screen {
@@ -26,43 +33,63 @@ enum Screen {
 
 impl Detector {
     pub fn new(cols: u16, rows: u16) -> Self {
+        Self::with(cols, rows, Watch::new(true))
+    }
+
+    /// For a recording that holds no input: what was entered is judged by the screen alone.
+    pub fn without_input(cols: u16, rows: u16) -> Self {
+        Self::with(cols, rows, Watch::new(false))
+    }
+
+    fn with(cols: u16, rows: u16, watch: Watch) -> Self {
         Self {
-            terminal: Screen::Live(Box::new(cast::terminal(cols, rows))),
-            output: Utf8Stream::new(),
-            ready: Vec::new(),
+            screen: Screen::Live(Box::new(cast::terminal(cols, rows))),
+            decoder: Utf8Stream::new(),
+            keys: Keys::default(),
+            marks: Marks::default(),
+            watch,
         }
     }
 
     /// What the target showed. The chunks may split characters and escape sequences.
-    pub fn output(&mut self, _elapsed: Elapsed, bytes: &[u8]) {
-        self.wake();
-        if let Screen::Live(terminal) = &mut self.terminal {
-            self.output.decode(bytes, |text| terminal.feed(text));
-        }
+    pub fn output(&mut self, elapsed: Elapsed, bytes: &[u8]) {
+        let terminal = self.screen.wake();
+        let Self { decoder, marks, watch, .. } = self;
+        watch.now(elapsed);
+        decoder.decode(bytes, |text| feed(terminal, marks, watch, text));
+        watch.output_over(terminal);
     }
 
     /// What the user typed.
-    pub fn input(&mut self, _elapsed: Elapsed, _bytes: &[u8]) {}
+    pub fn input(&mut self, elapsed: Elapsed, bytes: &[u8]) {
+        let terminal = self.screen.wake();
+        let Self { keys, watch, .. } = self;
+        watch.now(elapsed);
+        keys.feed(bytes, |key| watch.key(terminal, key));
+    }
 
-    pub fn resize(&mut self, _elapsed: Elapsed, cols: u16, rows: u16) {
-        self.wake();
-        if let Screen::Live(terminal) = &mut self.terminal {
-            let (cols, rows) = cast::bounded(cols, rows);
-            terminal.resize(cols, rows);
-        }
+    pub fn resize(&mut self, elapsed: Elapsed, cols: u16, rows: u16) {
+        let terminal = self.screen.wake();
+        self.watch.now(elapsed);
+        let (cols, rows) = cast::bounded(cols, rows);
+        self.watch.resize(terminal, cols, rows);
     }
 
     /// The entries that are final, oldest first. Each is handed out once.
     pub fn take(&mut self) -> Vec<DetectedCommand> {
-        std::mem::take(&mut self.ready)
+        std::mem::take(&mut self.watch.ready)
     }
 
     /// The session is over: what is open becomes final.
-    pub fn finish(&mut self, _elapsed: Elapsed) {}
+    pub fn finish(&mut self, elapsed: Elapsed) {
+        let terminal = self.screen.wake();
+        self.watch.now(elapsed);
+        self.watch.finish(terminal);
+    }
 
     /// The screen as it is, for somebody who begins to watch.
     pub fn screen(&self) -> Snapshot {
-        match &self.terminal {
+        match &self.screen {
             Screen::Asleep(snapshot) => snapshot.clone(),
             Screen::Live(terminal) => snapshot(terminal),
         }
@@ -71,17 +98,39 @@ impl Detector {
     /// Gives up the emulator and keeps what draws its screen again: for a terminal where nothing
     /// has happened for a while. Whatever happens next wakes it.
     pub fn hibernate(&mut self) {
-        if let Screen::Live(terminal) = &self.terminal {
-            self.terminal = Screen::Asleep(snapshot(terminal));
+        if let Screen::Live(terminal) = &self.screen {
+            self.watch.hibernate();
+            self.screen = Screen::Asleep(snapshot(terminal));
         }
     }
+}
 
-    fn wake(&mut self) {
-        if let Screen::Asleep(snapshot) = &self.terminal {
+impl Screen {
+    fn wake(&mut self) -> &mut Terminal {
+        if let Self::Asleep(snapshot) = self {
             let mut terminal = cast::terminal(snapshot.cols, snapshot.rows);
             terminal.feed(snapshot.dump.as_str());
-            self.terminal = Screen::Live(Box::new(terminal));
+            *self = Self::Live(Box::new(terminal));
         }
+        match self {
+            Self::Live(terminal) => terminal,
+            Self::Asleep(_) => unreachable!("it was just woken"),
+        }
+    }
+}
+
+/// Feeds the emulator up to each mark that it does not know, and tells the watch of it there.
+fn feed(terminal: &mut Terminal, marks: &mut Marks, watch: &mut Watch, mut text: &str) {
+    while !text.is_empty() {
+        let (length, mark) = marks.next(text);
+        let (before, after) = text.split_at(length);
+        watch.feed(terminal, before);
+        match mark {
+            Some(Mark::EditorOn) => watch.editor_on(terminal),
+            Some(Mark::EditorOff) => watch.editor_off(terminal),
+            None => {}
+        }
+        text = after;
     }
 }
 

@@ -3,6 +3,18 @@
 //! Owns the detector and the words of its answers. Refuses to know where they are kept, and who typed.
 
 mod detector;
+mod effects;
+mod entries;
+mod keys;
+mod lines;
+mod marks;
+mod model;
+mod preview;
+mod prompt;
+mod rows;
+mod shell;
+mod typing;
+mod watch;
 
 use std::fmt;
 

@@ -1,0 +1,116 @@
+//! Entries: the one whose output is coming, and those that are over.
+
+use avt::Terminal;
+
+use super::{
+    Confidence, DetectedCommand, Kind, REDACTED, Source, lines::Open, preview::Capture, rows::Place, shell,
+    watch::Watch,
+};
+use crate::time::Elapsed;
+
+impl Watch {
+    /// Makes an entry the last one; the one before it is over.
+    #[expect(clippy::too_many_arguments, reason = "they are the parts of one entry")]
+    pub(super) fn push(
+        &mut self,
+        terminal: &Terminal,
+        kind: Kind,
+        command: String,
+        elapsed: Elapsed,
+        prompt: &str,
+        below: u64,
+        marked: bool,
+    ) {
+        self.close(terminal, Place { row: below.saturating_sub(1), col: 0 });
+        if kind == Kind::Shell {
+            self.running = shell::starts(&command);
+            self.secret_asked = false;
+        }
+        let (source, confidence) =
+            if marked { (Source::Osc133, Confidence::Exact) } else { (Source::Screen, Confidence::Inferred) };
+        let entry = DetectedCommand {
+            elapsed,
+            until: None,
+            command,
+            output_preview: String::new(),
+            source,
+            confidence,
+            kind,
+            exit_code: None,
+        };
+        self.prompt_start = None;
+        self.input_mark = None;
+        let capture = Capture::new(terminal, below);
+        self.open = Some(Open { entry, capture, prompt: prompt.to_owned(), below });
+    }
+
+    /// The output of the last entry is over, at the latest here.
+    pub(super) fn close(&mut self, terminal: &Terminal, end: Place) {
+        let Some(Open { mut entry, capture, .. }) = self.open.take() else { return };
+        let (end, until) = match self.prompt_start {
+            Some((place, when)) if place.row >= capture.start() && place.row <= end.row => (place, when),
+            _ => (end, self.shown),
+        };
+        entry.until = Some(until);
+        entry.output_preview = capture.finish(terminal, &self.rows, end);
+        self.ready.push(entry);
+        self.rows.forget();
+    }
+
+    /// Lines that were shown elsewhere, and that no prompt took up, were read by a program; but a shell
+    /// without a line editor that has left prompts behind has taken as many of the last.
+    pub(super) fn flush_echoed(&mut self) {
+        self.flush_some(usize::MAX);
+    }
+
+    pub(super) fn flush_some(&mut self, count: usize) {
+        let echoed = self.entered.iter().take(count).filter(|line| line.echoed).count();
+        let taken = std::mem::take(&mut self.prompts_left).min(echoed);
+        let mut left = echoed;
+        let mut position = 0;
+        while left > 0 && position < self.entered.len() {
+            if !self.entered[position].echoed {
+                position += 1;
+                continue;
+            }
+            let Some(line) = self.entered.remove(position) else { break };
+            let kind = if self.secret_asked {
+                Kind::Password
+            } else if left <= taken {
+                Kind::Shell
+            } else {
+                Kind::Stdin
+            };
+            left -= 1;
+            let command = if kind == Kind::Password {
+                REDACTED.to_owned()
+            } else if line.seen.is_empty() {
+                line.model.text()
+            } else {
+                line.seen
+            };
+            self.ready.push(DetectedCommand {
+                elapsed: line.elapsed,
+                until: None,
+                command,
+                output_preview: String::new(),
+                source: Source::Screen,
+                confidence: Confidence::Inferred,
+                kind,
+                exit_code: None,
+            });
+        }
+    }
+
+    /// A secret was asked for after something was typed ahead: that may have been the secret.
+    pub(super) fn hide_echoed(&mut self) {
+        let secrets: Vec<String> =
+            self.entered.iter().filter(|line| line.echoed).map(|line| line.model.text()).collect();
+        let entries = self.ready.iter_mut().chain(self.open.as_mut().map(|open| &mut open.entry));
+        for entry in entries {
+            for secret in secrets.iter().filter(|secret| secret.len() > 2) {
+                entry.output_preview = entry.output_preview.replace(secret.as_str(), REDACTED);
+            }
+        }
+    }
+}

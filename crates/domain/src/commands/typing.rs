@@ -1,0 +1,176 @@
+//! From keys to lines that wait for their effect.
+
+use avt::{ScreenKind, Terminal};
+
+use super::{
+    Kind,
+    keys::Key,
+    lines::{Edit, Line},
+    model::Model,
+    prompt::{self, Asks},
+    rows::Place,
+    shell::{self, Starts},
+    watch::{MAX_ENTERED, Watch},
+};
+
+impl Watch {
+    pub(super) fn key(&mut self, terminal: &Terminal, key: Key) {
+        if !self.has_input || matches!(key, Key::Suspend | Key::Redraw) {
+            return;
+        }
+        if key == Key::Interrupt {
+            self.current = None;
+            self.next_unknown = false;
+            return;
+        }
+        if self.current.is_none() && key.only_edits() {
+            return;
+        }
+        if self.current.is_none() && !self.begin(terminal) {
+            return;
+        }
+        let Some(mut line) = self.current.take() else { return };
+        line.model.press(key);
+        if !matches!(key, Key::Enter | Key::EnterAndNext) {
+            self.current = Some(line);
+            return;
+        }
+        line.elapsed = self.now;
+        line.edit.editor |= self.editor;
+        if !line.edit.moved
+            && let Some(place) = self.locate(terminal, &line.edit, self.rows.cursor(terminal).row)
+        {
+            line.seen = self.rows.region(terminal, place, self.rows.cursor(terminal).row, &line.edit.right);
+        }
+        self.next_unknown = key == Key::EnterAndNext;
+        if self.entered.len() == MAX_ENTERED {
+            self.entered.pop_front();
+        }
+        self.entered.push_back(line);
+    }
+
+    /// Somebody begins to type. False where what is typed is no line.
+    pub(super) fn begin(&mut self, terminal: &Terminal) -> bool {
+        if self.candidate.is_some() && !self.editor {
+            self.settle(terminal);
+        }
+        let mut edit = self.edit_here(terminal);
+        if terminal.active_screen_kind() == ScreenKind::Alternate && !self.types_on_alternate(&edit) {
+            return false;
+        }
+        edit.moved = self.entered.iter().any(|line| !line.echoed) && !edit.marked;
+        if !edit.moved || self.is_idle_at(&edit) {
+            edit.moved = false;
+            self.arrive(terminal, &edit);
+        }
+        let model = if std::mem::take(&mut self.next_unknown) { Model::unknown() } else { Model::new() };
+        self.current = Some(Line { model, edit, elapsed: self.now, echoed: false, seen: String::new() });
+        true
+    }
+
+    /// A known prompt waits, and has done so for a while: nothing that was entered is still coming.
+    pub(super) fn is_idle_at(&self, edit: &Edit) -> bool {
+        self.prompts.exact(&edit.prompt).is_some()
+            && self.entered.iter().all(|line| line.elapsed < self.shown)
+            && self.now.as_millis() - self.shown.as_millis() > 200
+    }
+
+    pub(super) fn edit_here(&self, terminal: &Terminal) -> Edit {
+        if let Some(mark) = &self.input_mark {
+            return mark.clone();
+        }
+        let start = self.rows.cursor(terminal);
+        let left = self.rows.left(terminal, start);
+        let mut edit = Edit {
+            start,
+            right: self.rows.right(terminal, start),
+            screen: terminal.active_screen_kind(),
+            moved: false,
+            disturbed: false,
+            marked: false,
+            editor: self.editor,
+            prompt: left,
+        };
+        // A line may be there already: one typed ahead, or one a shell brought back.
+        if self.prompts.exact(&edit.prompt).is_none()
+            && let Some(known) = self.prompts.beginning(&edit.prompt)
+            && let Some(place) = self.rows.find(terminal, known, start.row, start.row)
+        {
+            edit.prompt = known.to_owned();
+            edit.start = place;
+        }
+        edit
+    }
+
+    /// On the alternate screen only shells inside a multiplexer read lines.
+    pub(super) fn types_on_alternate(&self, edit: &Edit) -> bool {
+        let shown = edit.prompt.trim();
+        if self.edited_elsewhere || shown.is_empty() {
+            return false;
+        }
+        if self.prompts.exact(&edit.prompt).is_some() {
+            return true;
+        }
+        match self.running {
+            Starts::FullScreen => false,
+            Starts::Multiplexer | Starts::Shell => prompt::is_shellish(shown) || prompt::is_question(shown),
+            Starts::Repl => true,
+            Starts::OtherPrompt | Starts::Unknown => {
+                self.prompts.resembles_any(&edit.prompt) || prompt::asks_for_secret(shown)
+            }
+        }
+    }
+
+    /// A line begins at a place that is certain: where that is a shell's prompt, what came before is over.
+    pub(super) fn arrive(&mut self, terminal: &Terminal, edit: &Edit) {
+        let asks = if edit.marked { Asks::Shell } else { self.prompts.judge(&edit.prompt, self.running) };
+        if !matches!(asks, Asks::Shell | Asks::NewShell) || self.continues(edit.start, &edit.prompt) {
+            return;
+        }
+        self.entered.retain(|line| line.echoed);
+        self.candidate = None;
+        let end = Place { row: edit.start.row, col: 0 };
+        self.close(terminal, end);
+        self.flush_echoed();
+    }
+
+    /// Whether a line at this prompt goes on with the last entry.
+    pub(super) fn continues(&self, start: Place, prompt: &str) -> bool {
+        let Some(open) = &self.open else { return false };
+        if start.row != open.below || matches!(open.entry.kind, Kind::Stdin | Kind::Password) {
+            return false;
+        }
+        let same = prompt == open.prompt;
+        let known = self.prompts.exact(prompt).is_some();
+        let more = prompt::is_continuation(prompt);
+        match open.entry.kind {
+            Kind::Shell if more && !known => true,
+            Kind::Shell => (!same || more) && shell::is_incomplete(&open.entry.command),
+            Kind::Repl => !same && more,
+            Kind::Stdin | Kind::Password => false,
+        }
+    }
+
+    /// Without input, somebody types wherever a prompt was drawn.
+    pub(super) fn guess_typing(&mut self, terminal: &Terminal) {
+        let drawn = self.prompt_start.is_some_and(|(_, when)| self.now.as_millis() - when.as_millis() < 30);
+        if drawn && self.editor {
+            self.entered.clear();
+        }
+        if !self.entered.is_empty() || self.candidate.is_some() {
+            return;
+        }
+        let left = self.rows.left(terminal, self.rows.cursor(terminal));
+        let likely = self.prompts.exact(&left).is_some()
+            || (left.ends_with(' ')
+                && prompt::is_shellish(left.trim())
+                && left.contains(['@', '$', '%', '#']));
+        if left.trim().is_empty() || !(self.editor || likely) {
+            return;
+        }
+        let edit = self.edit_here(terminal);
+        self.arrive(terminal, &edit);
+        let model = Model::unknown();
+        self.entered.push_back(Line { model, edit, elapsed: self.now, echoed: false, seen: String::new() });
+    }
+}

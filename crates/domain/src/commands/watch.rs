@@ -1,0 +1,270 @@
+//! What happens between a key and its effect on the screen.
+
+use std::collections::VecDeque;
+
+use avt::{
+    Line as Row, Observation, Observer, Operation, ScreenKind, Terminal,
+    parser::{DecMode, EdScope, Function, Osc, ShellIntegration},
+};
+
+use super::{
+    DetectedCommand, Kind,
+    lines::{Candidate, Edit, Line, Open},
+    prompt::Prompts,
+    rows::{Place, Rows},
+    shell::Starts,
+};
+use crate::time::Elapsed;
+
+/// Lines that were entered and not yet seen to take effect; beyond, the oldest is given up.
+pub(super) const MAX_ENTERED: usize = 512;
+
+pub(super) struct Watch {
+    pub(super) ready: Vec<DetectedCommand>,
+    pub(super) has_input: bool,
+    pub(super) now: Elapsed,
+    /// When output came last.
+    pub(super) shown: Elapsed,
+    pub(super) rows: Rows,
+    pub(super) prompts: Prompts,
+    /// Bracketed paste is on.
+    pub(super) editor: bool,
+    /// When it was switched on, and where: a prompt is being drawn there.
+    pub(super) prompt_start: Option<(Place, Elapsed)>,
+    pub(super) current: Option<Line>,
+    pub(super) entered: VecDeque<Line>,
+    pub(super) candidate: Option<Candidate>,
+    pub(super) open: Option<Open>,
+    /// What the last command of a shell started.
+    pub(super) running: Starts,
+    /// A secret was asked for since the last command of a shell.
+    pub(super) secret_asked: bool,
+    /// The next line begins with what nobody typed.
+    pub(super) next_unknown: bool,
+    /// Prompts that were left behind while lines waited that had been shown elsewhere.
+    pub(super) prompts_left: usize,
+    /// The line went to an editor, and the shell will print what comes back.
+    pub(super) edited_elsewhere: bool,
+    /// OSC 133: where the line begins.
+    pub(super) input_mark: Option<Edit>,
+}
+
+impl Watch {
+    pub(super) fn new(has_input: bool) -> Self {
+        Self {
+            ready: Vec::new(),
+            has_input,
+            now: Elapsed::ZERO,
+            shown: Elapsed::ZERO,
+            rows: Rows::default(),
+            prompts: Prompts::default(),
+            editor: false,
+            prompt_start: None,
+            current: None,
+            entered: VecDeque::new(),
+            candidate: None,
+            open: None,
+            running: Starts::Unknown,
+            secret_asked: false,
+            next_unknown: false,
+            prompts_left: 0,
+            edited_elsewhere: false,
+            input_mark: None,
+        }
+    }
+
+    pub(super) fn now(&mut self, elapsed: Elapsed) {
+        self.now = elapsed;
+    }
+
+    pub(super) fn feed(&mut self, terminal: &mut Terminal, text: &str) {
+        if !text.is_empty() {
+            terminal.feed_with(text, &mut *self);
+        }
+    }
+
+    pub(super) fn output_over(&mut self, terminal: &Terminal) {
+        if self.candidate.is_some() && !self.editor {
+            self.settle(terminal);
+        }
+        if !self.has_input {
+            self.guess_typing(terminal);
+        }
+        self.shown = self.now;
+    }
+
+    // Output.
+
+    pub(super) fn editor_on(&mut self, terminal: &Terminal) {
+        if self.candidate.is_some() {
+            self.settle(terminal);
+        }
+        self.editor = true;
+        self.prompt_start = Some((self.rows.cursor(terminal), self.now));
+        if self.has_input {
+            let waiting = self.entered.iter_mut().filter(|line| !line.echoed);
+            for line in waiting.chain(self.current.as_mut()) {
+                line.edit.moved |= !line.edit.marked;
+            }
+        }
+    }
+
+    pub(super) fn editor_off(&mut self, terminal: &Terminal) {
+        self.editor = false;
+        if self.candidate.is_some() {
+            self.settle(terminal);
+        } else if self.entered.iter().all(|line| line.echoed)
+            && let Some(line) = self.current.take_if(|line| line.edit.editor && line.model.in_editor)
+        {
+            drop(line);
+            self.edited_elsewhere = true;
+        }
+    }
+
+    fn mark(&mut self, terminal: &Terminal, mark: ShellIntegration) {
+        match mark {
+            ShellIntegration::PromptStart => {
+                if self.candidate.is_some() {
+                    self.settle(terminal);
+                }
+                self.prompt_start = Some((self.rows.cursor(terminal), self.now));
+            }
+            ShellIntegration::CommandStart => {
+                self.input_mark = None;
+                let edit = Edit { marked: true, moved: false, ..self.edit_at_cursor(terminal) };
+                self.prompts.learn(&edit.prompt);
+                let line = self.entered.iter_mut().find(|line| !line.echoed);
+                if let Some(line) = line.or(self.current.as_mut()) {
+                    line.edit = edit.clone();
+                }
+                self.input_mark = Some(edit);
+            }
+            ShellIntegration::CommandExecuted => {
+                if self.candidate.is_some() {
+                    self.settle(terminal);
+                }
+                self.input_mark = None;
+            }
+            ShellIntegration::CommandFinished { exit_status } => {
+                self.input_mark = None;
+                if let Some(open) = &mut self.open
+                    && open.entry.kind == Kind::Shell
+                {
+                    open.entry.exit_code = exit_status;
+                }
+            }
+        }
+    }
+
+    fn edit_at_cursor(&self, terminal: &Terminal) -> Edit {
+        let start = self.rows.cursor(terminal);
+        Edit {
+            start,
+            prompt: self.rows.left(terminal, start),
+            right: self.rows.right(terminal, start),
+            screen: terminal.active_screen_kind(),
+            moved: false,
+            disturbed: false,
+            marked: false,
+            editor: self.editor,
+        }
+    }
+
+    pub(super) fn resize(&mut self, terminal: &mut Terminal, cols: usize, rows: usize) {
+        terminal.resize_with(cols, rows, &mut *self);
+    }
+
+    pub(super) fn finish(&mut self, terminal: &Terminal) {
+        if self.candidate.is_some() {
+            self.settle(terminal);
+        }
+        let end = self.rows.cursor(terminal);
+        if let Some(Open { mut entry, capture, .. }) = self.open.take() {
+            entry.output_preview = capture.finish(terminal, &self.rows, end);
+            self.ready.push(entry);
+        }
+        self.flush_echoed();
+        self.ready.sort_by_key(|entry| entry.elapsed);
+    }
+
+    pub(super) fn hibernate(&mut self) {
+        self.rows.forget();
+    }
+
+    fn keeps_rows(&self) -> bool {
+        self.current.is_some() || !self.entered.is_empty() || self.candidate.is_some()
+    }
+}
+
+/// Shows nothing and moves nothing but to the start of the row.
+fn is_idle(function: &Function) -> bool {
+    if let Function::Decset(modes) | Function::Decrst(modes) = function {
+        return modes
+            .as_slice()
+            .iter()
+            .all(|mode| matches!(mode, DecMode::CursorKeys | DecMode::AutoWrap | DecMode::TextCursorEnable));
+    }
+    matches!(
+        function,
+        Function::Cr | Function::Sgr(_) | Function::Gzd4(_) | Function::G1d4(_) | Function::Si | Function::So
+    )
+}
+
+impl Observer for Watch {
+    type Output = ();
+
+    fn before(&mut self, context: &mut Observation<'_>, operation: &Operation) {
+        let Operation::Function(function) = operation else { return };
+        let terminal = context.terminal();
+        if matches!(function, Function::Lf | Function::Nel) {
+            self.line_feed(terminal);
+        } else if let Function::Osc(Osc::ShellIntegration(mark)) = function {
+            self.mark(terminal, *mark);
+        } else if let Function::Cup(row, _) | Function::Vpa(row) = function {
+            self.jump(terminal, usize::from(*row).saturating_sub(1));
+        } else if !is_idle(function) {
+            self.leave_line(terminal);
+            if matches!(function, Function::Ed(EdScope::Below)) {
+                self.erase_below(terminal);
+            }
+        }
+    }
+
+    fn evicted(&mut self, _: &mut Observation<'_>, line: &Row) {
+        if let Some(open) = &mut self.open {
+            open.capture.leave(self.rows.gone, line);
+        }
+        let keep = self.keeps_rows();
+        self.rows.leave(line, keep);
+    }
+
+    fn end(&mut self, _: &mut Observation<'_>) {}
+}
+
+impl Watch {
+    /// Something else than a line feed follows: a line that is complete takes effect.
+    fn leave_line(&mut self, terminal: &Terminal) {
+        if self.candidate.is_some() && !self.editor {
+            self.settle(terminal);
+        }
+    }
+
+    /// zsh clears the screen below before it draws its prompt.
+    fn erase_below(&mut self, terminal: &Terminal) {
+        let cursor = self.rows.cursor(terminal);
+        if cursor.col == 0 && self.current.is_none() && self.entered.is_empty() {
+            self.prompt_start = Some((cursor, self.now));
+        }
+    }
+
+    /// A multiplexer moves the cursor where others print a line feed.
+    fn jump(&mut self, terminal: &Terminal, row: usize) {
+        let alternate = terminal.active_screen_kind() == ScreenKind::Alternate;
+        let below = row > terminal.cursor().row && row + 1 < terminal.size().1;
+        if alternate && below && self.entered.iter().any(|line| !line.echoed) {
+            self.line_feed(terminal);
+        } else {
+            self.leave_line(terminal);
+        }
+    }
+}
