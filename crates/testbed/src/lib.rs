@@ -9,6 +9,8 @@
 #![expect(clippy::expect_used, reason = "a test bed that cannot be built must stop its test")]
 
 pub mod accounts;
+pub mod bed;
+pub mod flaky;
 mod lifeline;
 pub mod netns;
 pub mod objects;

@@ -38,6 +38,7 @@ pub struct Installation {
     namespace: Option<String>,
     database: Option<String>,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     http: String,
 }
 
@@ -50,8 +51,14 @@ impl Installation {
             namespace: None,
             database: None,
             arguments: Vec::new(),
+            environment: Vec::new(),
             http: String::from("127.0.0.1:0"),
         }
+    }
+
+    /// On this machine's loopback, looking at no network: for everything but presence.
+    pub fn without_sources() -> Self {
+        Self::new().variable("SOJOURN_LOCAL_SOURCES", "false")
     }
 
     /// On a host of a test network.
@@ -77,6 +84,12 @@ impl Installation {
         self
     }
 
+    /// One more environment variable of every command.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
     pub fn data_dir(&self) -> &Path {
         self.data.path()
     }
@@ -85,6 +98,7 @@ impl Installation {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = command_in(self.namespace.as_deref(), binary());
         command.args(args).arg("--data-dir").arg(self.data_dir()).stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(url) = &self.database {
             command.args(["--database", url]);
         }
@@ -97,8 +111,9 @@ impl Installation {
         self.cli_with_input(args, "")
     }
 
+    /// Runs a command with this standard input to its end; panics when it fails.
     #[track_caller]
-    fn cli_with_input(&self, args: &[&str], input: &str) -> String {
+    pub fn cli_with_input(&self, args: &[&str], input: &str) -> String {
         let mut child = self
             .command(args)
             .stdin(Stdio::piped())
@@ -261,6 +276,8 @@ pub struct Server {
     process: Process,
     /// Where it answers HTTP.
     pub address: SocketAddr,
+    /// Where native SSH clients are let in.
+    pub ssh: Option<SocketAddr>,
     /// The link for the first setup, if it printed one before it was ready.
     pub setup_link: Option<String>,
     namespace: Option<String>,
@@ -279,10 +296,12 @@ impl Server {
                 setup_link = Some(link.to_owned());
             }
             if let Some(rest) = line.strip_prefix("ready ") {
-                let http = rest.split_whitespace().find_map(|word| word.strip_prefix("http="));
-                let address = http.and_then(|text| text.parse().ok());
-                let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
-                return Self { process, address, setup_link, namespace };
+                let at = |name: &str| {
+                    let word = rest.split_whitespace().find_map(|word| word.strip_prefix(name));
+                    word.and_then(|text| text.parse().ok())
+                };
+                let address = at("http=").unwrap_or_else(|| panic!("no address in {line:?}"));
+                return Self { process, address, ssh: at("ssh="), setup_link, namespace };
             }
         }
     }

@@ -4,10 +4,13 @@
 //! namespace: CPU time, memory and written bytes are the kernel's account of the server's process.
 //! History is made through the API as a reporting sensor would make it.
 //!
-//! `cargo xtask bench SECTION…` measures only some sections; their names are in [`SECTIONS`].
+//! `cargo xtask bench SECTION…` measures only some sections; their names are in [`SECTIONS`] and
+//! [`GROUPS`].
 
 #![expect(clippy::expect_used, reason = "a step that fails ends the measurement")]
 #![expect(clippy::print_stdout, reason = "printing a table is its job")]
+
+mod access;
 
 use std::{
     env, fs,
@@ -26,7 +29,20 @@ use sojourn_testbed::{
 /// Measures some things, and says what it found.
 type Section = fn(&Bed, &mut Vec<Figure>);
 
-const SECTIONS: &[(&str, Section)] = &[("scan", scan), ("history", history), ("busy", busy)];
+const SECTIONS: &[(&str, Section)] = &[
+    ("scan", scan),
+    ("history", history),
+    ("busy", busy),
+    ("transfers", access::transfers),
+    ("keystrokes", access::keystrokes),
+    ("terminals", access::terminals),
+    ("recordings", access::recordings),
+    ("list", access::list),
+];
+
+/// What stands for several sections.
+const GROUPS: &[(&str, &[&str])] =
+    &[("access", &["transfers", "keystrokes", "terminals", "recordings", "list"])];
 
 const DEVICES: u32 = 1000;
 /// Two events each.
@@ -43,7 +59,8 @@ fn main() {
     let bed = Bed { lan, hosts };
     let mut figures = Vec::new();
     for (name, measure) in SECTIONS {
-        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+        let group = |word: &str| GROUPS.iter().any(|(group, names)| *group == word && names.contains(name));
+        if wanted.is_empty() || wanted.iter().any(|word| word == name || group(word)) {
             measure(&bed, &mut figures);
         }
     }
@@ -78,6 +95,12 @@ struct Figure {
 impl Figure {
     fn at_most(what: impl Into<String>, value: f64, goal: f64, unit: &'static str) -> Self {
         let figure = Self { what: what.into(), value, goal, unit, at_least: false };
+        println!("{}: {} {}", figure.what, rounded(value), unit);
+        figure
+    }
+
+    fn at_least(what: impl Into<String>, value: f64, goal: f64, unit: &'static str) -> Self {
+        let figure = Self { what: what.into(), value, goal, unit, at_least: true };
         println!("{}: {} {}", figure.what, rounded(value), unit);
         figure
     }

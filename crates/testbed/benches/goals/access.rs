@@ -1,0 +1,279 @@
+//! What terminal sessions through Sojourn cost, beside the same thing done directly.
+//!
+//! Transfers are measured in turns, direct and through, and the fastest of each counts: what else
+//! the machine does is then in neither. `SOJOURN_BENCH_SCALE` (a fraction, 1 by default) makes
+//! amounts smaller, to see whether the measurement works; goals hold at 1.
+
+use std::{
+    env, fs,
+    io::{Read as _, Write as _},
+    path::Path,
+    process::{ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use sojourn_testbed::{
+    bed::{Bed as Gateway, text},
+    process::Installation,
+    python,
+    run::{self, Running},
+    ssh_client::Way,
+    wait,
+};
+
+use crate::{Bed, Figure, Http, cpu, memory_mb, per_call, reset_peak};
+
+const LONG: Duration = Duration::from_secs(900);
+/// Turns of each transfer.
+const TURNS: u32 = 3;
+/// One in every so many of the seeded sessions is the one user's.
+const SEED: &str = include_str!("seed_sessions.py");
+const TERMINALS: &str = include_str!("terminals.py");
+
+fn scaled(amount: u64) -> u64 {
+    let scale = env::var("SOJOURN_BENCH_SCALE").ok().and_then(|text| text.parse::<f64>().ok());
+    ((amount as f64) * scale.unwrap_or(1.0)).max(1.0) as u64
+}
+
+/// Both ways use the one cipher that costs the least on either side.
+fn tuned(way: Way) -> Way {
+    way.option("Ciphers=aes256-gcm@openssh.com").option("Compression=no")
+}
+
+pub(crate) fn transfers(_: &Bed, figures: &mut Vec<Figure>) {
+    let Some(bed) = Gateway::start() else { return };
+    let (direct, through) = (tuned(bed.target.way()), tuned(bed.way()));
+    let bytes = scaled(500_000_000);
+    let random = bed.target.account().write("random", "");
+    fill(&random, bytes);
+    let cat = |way: &Way| {
+        let mut ssh = way.ssh();
+        timed(ssh.arg("cat random"))
+    };
+    figures.push(ratio(&format!("cat of {bytes} bytes"), 0.9, [&direct, &through], cat));
+    let get = |way: &Way| sftp(way, "get random /dev/null\n");
+    figures.push(ratio(&format!("sftp get of {bytes} bytes"), 0.85, [&direct, &through], get));
+    let put = |way: &Way| sftp(way, &format!("put {} /dev/null\n", random.display()));
+    figures.push(ratio(&format!("sftp put of {bytes} bytes"), 0.8, [&direct, &through], put));
+
+    let shown = scaled(50_000_000);
+    lines(&bed, "shown", shown);
+    let show = |way: &Way| {
+        let mut ssh = way.ssh_with(&["-tt"]);
+        timed(ssh.arg("cat shown"))
+    };
+    let times = turns([&direct, &through], show);
+    figures.push(Figure::at_most(
+        format!("a recorded terminal showing {shown} bytes, times direct"),
+        times[1].as_secs_f64() / times[0].as_secs_f64(),
+        1.3,
+        "times",
+    ));
+}
+
+/// The fastest of some turns, for each way.
+fn turns(ways: [&Way; 2], measure: impl Fn(&Way) -> Duration) -> [Duration; 2] {
+    let mut best = [Duration::MAX; 2];
+    for _ in 0..TURNS {
+        for (best, way) in best.iter_mut().zip(ways) {
+            *best = (*best).min(measure(way));
+        }
+    }
+    best
+}
+
+/// How fast it is through Sojourn, as a part of how fast it is directly.
+fn ratio(what: &str, goal: f64, ways: [&Way; 2], measure: impl Fn(&Way) -> Duration) -> Figure {
+    let [direct, through] = turns(ways, measure);
+    println!("{what}: direct {direct:.2?}, through {through:.2?}");
+    let what = format!("{what}, speed against direct");
+    Figure::at_least(what, direct.as_secs_f64() / through.as_secs_f64(), goal, "of direct")
+}
+
+fn timed(command: &mut Command) -> Duration {
+    let started = Instant::now();
+    let status = command.stdout(Stdio::null()).status().expect("a program that runs");
+    assert!(status.success(), "{command:?}: {status}");
+    started.elapsed()
+}
+
+fn sftp(way: &Way, batch: &str) -> Duration {
+    run::with_input(way.sftp(), batch.as_bytes(), LONG).ok().took
+}
+
+fn fill(file: &Path, bytes: u64) {
+    let mut source = fs::File::open("/dev/urandom").expect("randomness").take(bytes);
+    let mut sink = fs::OpenOptions::new().append(true).open(file).expect("a file");
+    std::io::copy(&mut source, &mut sink).expect("random bytes");
+}
+
+/// A text of about so many bytes, in lines of 80 with some colour, in the target's home.
+fn lines(bed: &Gateway, name: &str, bytes: u64) {
+    let line = |index: u64| format!("\u{1b}[3{}m{index:10}\u{1b}[0m {:>60}\n", index % 8, "shown to nobody");
+    let mut text = String::new();
+    let mut index = 0;
+    while (text.len() as u64) < bytes {
+        text.push_str(&line(index));
+        index += 1;
+    }
+    bed.target.account().write(name, text);
+}
+
+/// Keystrokes while others work.
+pub(crate) fn keystrokes(_: &Bed, figures: &mut Vec<Figure>) {
+    let Some(bed) = Gateway::start() else { return };
+    let busy: Vec<_> = (0..scaled(50))
+        .map(|index| {
+            let mut ssh = bed.way().ssh_with(&["-tt"]);
+            // Bash waits in `read` without starting anything.
+            ssh.arg(format!("while :; do echo busy {index} $SECONDS; read -rt 0.1; done"));
+            Running::start(ssh.stdin(Stdio::piped()).stdout(Stdio::null()))
+        })
+        .collect();
+    let (mut direct, mut through) = (Keyboard::open(&bed.target.way()), Keyboard::open(&bed.way()));
+    let (mut times, keys) = ([Vec::new(), Vec::new()], scaled(2000).min(3000));
+    for _ in 0..keys {
+        times[0].push(direct.echo());
+        times[1].push(through.echo());
+        wait::during(Duration::from_millis(5), || {});
+    }
+    drop(busy);
+    let [direct, through] = times.map(|mut times| {
+        times.sort();
+        let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1000.0;
+        (at(0.5), at(0.99))
+    });
+    println!("echo of a key: direct {direct:.3?} ms, through {through:.3?} ms (p50, p99)");
+    figures.push(Figure::at_most("echo of a key, added at the median", through.0 - direct.0, 0.3, "ms"));
+    figures.push(Figure::at_most("echo of a key, added at p99", through.1 - direct.1, 1.0, "ms"));
+}
+
+/// A terminal that echoes.
+struct Keyboard {
+    _ssh: Running,
+    keys: ChildStdin,
+    shown: ChildStdout,
+}
+
+impl Keyboard {
+    fn open(way: &Way) -> Self {
+        let mut ssh = way.ssh_with(&["-tt"]);
+        ssh.arg("stty raw echo; echo ready; exec sleep 3000").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut ssh = Running::start(&mut ssh);
+        let keys = ssh.0.stdin.take().expect("a pipe");
+        let shown = ssh.0.stdout.take().expect("a pipe");
+        let mut keyboard = Self { _ssh: ssh, keys, shown };
+        let (mut seen, mut byte) = (Vec::new(), [0]);
+        while !seen.ends_with(b"ready\n") {
+            keyboard.shown.read_exact(&mut byte).expect("a terminal");
+            seen.push(byte[0]);
+        }
+        keyboard
+    }
+
+    fn echo(&mut self) -> Duration {
+        let (started, mut byte) = (Instant::now(), [0]);
+        self.keys.write_all(b"k").expect("a terminal");
+        self.shown.read_exact(&mut byte).expect("an echo");
+        assert_eq!(byte, *b"k");
+        started.elapsed()
+    }
+}
+
+/// Memory of terminals that are open and idle.
+pub(crate) fn terminals(_: &Bed, figures: &mut Vec<Figure>) {
+    let Some(bed) = Gateway::start() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let count = scaled(500);
+    let open = |count: u64| {
+        let mut command = python::script(directory.path(), "terminals.py", TERMINALS)?;
+        let way = bed.way();
+        command.arg(count.to_string()).arg(way.address().port().to_string()).arg(way.login());
+        command.arg(way.key_file().expect("a key")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = Running::start(&mut command);
+        let mut said = [0; 6];
+        running.0.stdout.take().expect("a pipe").read_exact(&mut said).expect("open terminals");
+        assert_eq!(&said, b"ready\n");
+        Some(running)
+    };
+    // What the first one costs, the next do not.
+    let Some(first) = open(scaled(10)) else { return };
+    drop(first);
+    wait::during(Duration::from_secs(5), || {});
+    let before = memory_mb(bed.server(), "VmRSS");
+    let Some(_open) = open(count) else { return };
+    // Long enough for what is put aside in idle sessions.
+    wait::during(Duration::from_secs(30), || {});
+    let each = (memory_mb(bed.server(), "VmRSS") - before) * 1e6 / 1024.0 / count as f64;
+    figures.push(Figure::at_most(format!("each of {count} open terminals, memory"), each, 150.0, "KiB"));
+}
+
+/// One large recording: how fast it is sealed, and what a byte of it costs.
+pub(crate) fn recordings(_: &Bed, figures: &mut Vec<Figure>) {
+    let Some(bed) = Gateway::start() else { return };
+    let (piece, bytes) = (scaled(50_000_000), scaled(1 << 30));
+    lines(&bed, "shown", piece);
+    let mut ssh = bed.way().ssh_with(&["-tt"]);
+    let repeat = bytes / piece + 1;
+    timed(ssh.arg(format!("for i in $(seq {repeat}); do cat shown; done")));
+    let started = Instant::now();
+    let spent = cpu(bed.server());
+    let session = bed.ended(&text(&bed.session_of("cat shown")["id"]));
+    let took = started.elapsed().as_secs_f64().max(0.001);
+    let spent = (cpu(bed.server()) - spent).as_secs_f64();
+    assert_eq!(session["recording"], "sealed", "{session}");
+    let size = session["fileSize"].as_f64().expect("a size");
+    println!("sealed {size} bytes {took:.2} s after the end, {spent:.2} s of CPU");
+    figures.push(Figure::at_least("sealing a recording", size / took / 1e6, 200.0, "MB/s"));
+
+    let path = format!("/sessions/{}/recording", text(&session["id"]));
+    let (url, token) = (format!("http://{}{path}", bed.server().address), &bed.admin_token);
+    let agent = ureq::Agent::new_with_defaults();
+    let byte = |at: u64| {
+        let request = agent.get(&url).header("Authorization", format!("Bearer {token}"));
+        let mut answer = request.header("Range", format!("bytes={at}-{at}")).call().expect("a byte");
+        assert_eq!(answer.status().as_u16(), 206);
+        assert_eq!(answer.body_mut().read_to_vec().expect("a byte").len(), 1);
+    };
+    byte(0);
+    reset_peak(bed.server());
+    let before = memory_mb(bed.server(), "VmRSS");
+    let mut times: Vec<_> = (0..101)
+        .map(|index| {
+            let started = Instant::now();
+            byte(size as u64 / 101 * index);
+            started.elapsed()
+        })
+        .collect();
+    times.sort();
+    let median = times[50].as_secs_f64() * 1000.0;
+    figures.push(Figure::at_most("one byte of a large sealed recording", median, 5.0, "ms"));
+    let peak = memory_mb(bed.server(), "VmHWM") - before;
+    figures.push(Figure::at_most("one byte of a large sealed recording, peak memory", peak, 8.0, "MB"));
+}
+
+/// The list of a million sessions.
+pub(crate) fn list(_: &Bed, figures: &mut Vec<Figure>) {
+    let Some(mut bed) = Gateway::with(Installation::without_sources(), &json!({})) else { return };
+    // One real session, which the others are made after.
+    timed(bed.way().ssh().arg("true"));
+    bed.ended(&text(&bed.session_of("true")["id"]));
+    bed.stop();
+    let directory = tempfile::tempdir().expect("a directory");
+    let count = scaled(1_000_000);
+    let Some(mut seed) = python::script(directory.path(), "seed_sessions.py", SEED) else { return };
+    seed.arg(bed.installation.data_dir()).arg(count.to_string());
+    run::output(seed, LONG).ok();
+    bed.serve_again();
+    let http = Http::new(bed.server(), &bed.admin_token);
+    let listed: Value = serde_json::from_str(&http.get("/sessions?limit=25")).expect("JSON");
+    assert_eq!(listed["total"].as_u64(), Some(count + 1), "all of them are listed");
+    let what = format!("/sessions?limit=25 of {count} sessions");
+    figures.push(per_call(bed.server(), &what, 1.0, 500, || drop(http.get("/sessions?limit=25"))));
+    // Not a goal: the page in the middle, and a user's own.
+    let middle = format!("/sessions?limit=25&page={}", count / 50);
+    let spent =
+        per_call(bed.server(), "the page in the middle", f64::INFINITY, 20, || drop(http.get(&middle)));
+    drop(spent);
+}
