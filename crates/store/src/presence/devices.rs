@@ -6,7 +6,7 @@ use sojourn_domain::{
 };
 use sqlx::{Any, Transaction, any::AnyRow};
 
-use super::{CHUNK, Columns as _};
+use super::{CHUNK, Columns as _, numbers};
 use crate::{Store, StoreError};
 
 /// A device as it stands in the database. Whether it sleeps, or cannot be known, is the sensor's to say.
@@ -287,19 +287,20 @@ async fn insert(
     vendor: &str,
     now: Timestamp,
 ) -> Result<i64, StoreError> {
+    let number = numbers::next_device(tx).await?;
     sqlx::query(
         "INSERT INTO devices (number, mac, name, owner, type, notes, vendor, hostname, alert_down, may_sleep, \
          archived, is_new, down, created_at, sessions_from_seq, sessions_from_at) \
-         SELECT COALESCE(MAX(number), 0) + 1, $1, '', '', '', '', $2, '', 0, 0, 0, 1, 0, CAST($3 AS BIGINT), 0, \
-         CAST($4 AS BIGINT) FROM devices RETURNING number",
+         VALUES ($5, $1, '', '', '', '', $2, '', 0, 0, 0, 1, 0, $3, 0, $4)",
     )
     .bind(mac.to_string())
     .bind(vendor)
     .bind(now.as_micros())
     .bind(Timestamp::MIN.as_micros())
-    .fetch_one(&mut **tx)
-    .await?
-    .int(0)
+    .bind(number)
+    .execute(&mut **tx)
+    .await?;
+    Ok(number)
 }
 
 async fn change(tx: &mut Transaction<'_, Any>, mac: MacAddr, set: &DeviceChange) -> Result<bool, StoreError> {
@@ -362,9 +363,10 @@ pub async fn create(store: &Store, new: &NewDevice) -> Result<bool, StoreError> 
 /// Forgets a device with all its events and sessions; `false` when it was not known. Seen again, it is
 /// a new device.
 pub async fn delete(store: &Store, mac: MacAddr) -> Result<bool, StoreError> {
-    let deleted = sqlx::query("DELETE FROM devices WHERE mac = $1")
-        .bind(mac.to_string())
-        .execute(store.write())
-        .await?;
+    let mut tx = store.begin().await?;
+    numbers::note_highest(&mut tx).await?;
+    let deleted =
+        sqlx::query("DELETE FROM devices WHERE mac = $1").bind(mac.to_string()).execute(&mut *tx).await?;
+    tx.commit().await?;
     Ok(deleted.rows_affected() > 0)
 }

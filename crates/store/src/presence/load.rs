@@ -15,7 +15,7 @@ use sojourn_domain::{
 };
 use sqlx::{AnyPool, any::AnyRow};
 
-use super::Columns as _;
+use super::{Columns as _, numbers};
 use crate::{Store, StoreError};
 
 /// Gaps of each source that matter to the tracker.
@@ -37,8 +37,9 @@ pub async fn tracker(
 ) -> Result<Tracker, StoreError> {
     let sources = sources(store, strength_of).await?;
     let devices = devices(store, None).await?;
-    let next_device = max(store, "SELECT COALESCE(MAX(number), 0) FROM devices").await? + 1;
-    let next_seq = max(store, "SELECT COALESCE(MAX(seq), 0) FROM presence_events").await? + 1;
+    let mut connection = store.read().acquire().await?;
+    let next_device = numbers::next_device(&mut connection).await?;
+    let next_seq = numbers::next_event(&mut connection).await?;
     Ok(Tracker::new(sources, devices, next_device, next_seq, random))
 }
 
@@ -69,10 +70,6 @@ pub async fn history(store: &Store, device: DeviceNumber, at: Timestamp) -> Resu
         previous: previous.as_ref().map(session).transpose()?,
         next: next.as_ref().map(session).transpose()?,
     })
-}
-
-async fn max(store: &Store, sql: &'static str) -> Result<i64, StoreError> {
-    sqlx::query(sql).fetch_one(store.read()).await?.int(0)
 }
 
 fn session(row: &AnyRow) -> Result<PresenceSession, StoreError> {

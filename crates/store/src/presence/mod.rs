@@ -11,6 +11,7 @@ pub mod counts;
 pub mod devices;
 pub mod events;
 pub mod load;
+mod numbers;
 pub mod retention;
 pub mod sessions;
 pub mod sources;

@@ -2,6 +2,7 @@
 
 use sojourn_domain::time::Timestamp;
 
+use super::numbers;
 use crate::{Store, StoreError};
 
 /// Forgets the events before `cutoff`, and the tracker's closed sessions that ended before it.
@@ -10,6 +11,7 @@ use crate::{Store, StoreError};
 /// session which is kept, so that a device that never leaves keeps its beginning.
 pub async fn forget_before(store: &Store, cutoff: Timestamp) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
+    numbers::note_highest(&mut tx).await?;
     sqlx::query("DELETE FROM presence_sessions WHERE until_at < $1 AND open = 0 AND manual = 0")
         .bind(cutoff.as_micros())
         .execute(&mut *tx)
