@@ -2,6 +2,7 @@
 
 mod events;
 mod online;
+mod ranking;
 mod reports;
 mod sessions;
 mod summary;

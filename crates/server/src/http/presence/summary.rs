@@ -1,12 +1,14 @@
 //! `session-events` and `totals`: events and sessions in the rows that NetAlertX's tables read.
 //!
 //! In order of time and without a search, a page is read from an index. Any other order, and any
-//! search, reads the whole period once and keeps the rows of the pages up to the one asked for: memory is
-//! bounded by the page, and the deepest such page is limited.
+//! search, reads the whole period and keeps the rows of the pages up to the one asked for. A page that
+//! lies deep is found from the nearer end of the list, in a few more readings and in bounded memory
+//! ([`super::ranking`]).
 
-use std::{cmp::Reverse, collections::BinaryHeap, net::IpAddr};
+use std::net::IpAddr;
 
 use axum::response::{IntoResponse as _, Response};
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sojourn_domain::{presence::Period, time::Timestamp};
 use sojourn_store::{
@@ -27,6 +29,7 @@ use utoipa::{
 };
 use utoipa_axum::routes;
 
+use super::ranking::{Direction, Finder, Key, Place, Rank};
 use crate::http::{
     Routes,
     actor::{Allowed, may},
@@ -39,12 +42,9 @@ use crate::http::{
         sessions::{boundaries, duration_of},
     },
 };
-use crate::state::AppState;
 
 const PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1000;
-/// The deepest row of a list that is searched or sorted by something else than time.
-const MAX_DEPTH: u64 = 100_000;
 /// What is asked for without a period.
 const PERIOD: Period = Period::days(7);
 
@@ -287,7 +287,7 @@ async fn session_events(
     };
     let class = query.r#type.class();
     let search = query.search.map(|text| text.trim().to_lowercase()).filter(|text| !text.is_empty());
-    let mut writer = Writer::new(&state, now);
+    let mut writer = Writer::new(&state.zone, now);
     let total = count(&state.store, class, from).await?;
     let (offset, limit) = (page.offset().unsigned_abs(), u64::from(page.limit));
     let (filtered, rows) = if search.is_none() && query.sort == Sort::Time {
@@ -301,14 +301,9 @@ async fn session_events(
         }
         (total, rows)
     } else {
-        let depth = offset + limit;
-        if depth > MAX_DEPTH {
-            let message =
-                format!("a list that is searched or sorted ends after {MAX_DEPTH} rows: search for more");
-            return Err(Problem::invalid("page", message));
-        }
         let order = Order { sort: query.sort, ascending };
-        scan(&state.store, class, from, search.as_deref(), order, (offset, depth), &mut writer).await?
+        let search = Search { store: &state.store, class, from, text: search.as_deref(), order };
+        search.page((offset, limit), BOUNDS, &mut writer).await?
     };
     Ok(match query.format {
         Format::Rows => {
@@ -371,13 +366,6 @@ struct Order {
     ascending: bool,
 }
 
-/// What a row is sorted by; rows that are alike go by time.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Number(i128),
-    Text(String),
-}
-
 impl Order {
     fn key(self, row: &SummaryEvent) -> Key {
         let text = |text: &str| Key::Text(text.to_lowercase());
@@ -402,125 +390,120 @@ impl Order {
     }
 }
 
-/// A row in its place: `place` counts rows from the latest on.
-struct Ranked {
-    key: Key,
-    place: u64,
-    row: SummaryEvent,
+/// What is held in memory while a list is searched or sorted.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Rows of the pages up to the one asked for; deeper pages are found by their ranks.
+    rows: u64,
+    ranks: u64,
 }
 
-impl Ranked {
-    fn rank(&self) -> (&Key, u64) {
-        (&self.key, self.place)
-    }
-}
+const BOUNDS: Bounds = Bounds { rows: 10_000, ranks: 100_000 };
 
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.rank() == other.rank()
-    }
-}
-impl Eq for Ranked {}
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.rank().cmp(&other.rank())
-    }
-}
-
-/// Keeps the first `depth` rows in an order.
-enum Best {
-    Ascending(BinaryHeap<Ranked>),
-    Descending(BinaryHeap<Reverse<Ranked>>),
-}
-
-impl Best {
-    fn offer(&mut self, ranked: Ranked, depth: usize) {
-        match self {
-            Self::Ascending(heap) => {
-                heap.push(ranked);
-                if heap.len() > depth {
-                    heap.pop();
-                }
-            }
-            Self::Descending(heap) => {
-                // In descending order the latest of those that are alike still come first.
-                heap.push(Reverse(Ranked { place: u64::MAX - ranked.place, ..ranked }));
-                if heap.len() > depth {
-                    heap.pop();
-                }
-            }
-        }
-    }
-
-    fn into_rows(self) -> Vec<SummaryEvent> {
-        match self {
-            Self::Ascending(heap) => heap.into_sorted_vec().into_iter().map(|ranked| ranked.row).collect(),
-            Self::Descending(heap) => {
-                heap.into_sorted_vec().into_iter().map(|Reverse(ranked)| ranked.row).collect()
-            }
-        }
-    }
-}
-
-/// Reads the whole period; says how many rows the search lets through, and gives those of one page.
-async fn scan(
-    store: &Store,
+/// A list that is searched or sorted by something else than time.
+struct Search<'a> {
+    store: &'a Store,
     class: Class,
     from: Timestamp,
-    search: Option<&str>,
+    text: Option<&'a str>,
     order: Order,
-    (offset, depth): (u64, u64),
-    writer: &mut Writer,
-) -> Result<(u64, Vec<SummaryEvent>), StoreError> {
-    let mut best = match order.ascending {
-        true => Best::Ascending(BinaryHeap::new()),
-        false => Best::Descending(BinaryHeap::new()),
-    };
-    let depth = usize::try_from(depth).unwrap_or(usize::MAX);
-    let mut passed = 0;
-    let mut take = |row: SummaryEvent| {
-        if search.is_none_or(|text| row.holds(text)) {
-            best.offer(Ranked { key: order.key(&row), place: passed, row }, depth);
+}
+
+impl Search<'_> {
+    /// How many rows pass, and those of one page.
+    async fn page(
+        &self,
+        (offset, limit): (u64, u64),
+        bounds: Bounds,
+        writer: &mut Writer,
+    ) -> Result<(u64, Vec<SummaryEvent>), StoreError> {
+        let size = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+        let forwards = Direction { ascending: self.order.ascending, backwards: false };
+        // In one visit, where the page is near the beginning; else the first counts.
+        let depth = offset.saturating_add(limit);
+        let near = depth <= bounds.rows;
+        let mut first = Finder::new(forwards, None, if near { size(depth) } else { 0 });
+        let mut passed = 0;
+        self.visit(writer, |rank, row| {
             passed += 1;
+            first.offer(rank, row);
+        })
+        .await?;
+        if near || offset >= passed {
+            let rows = first.into_rows().into_iter().skip(size(offset)).map(|(_, row)| row);
+            return Ok((passed, rows.collect()));
         }
-    };
-    match class {
-        Class::Events(class) => {
-            let mut position = events::Position::NEWEST;
-            loop {
-                let found = events::scan(store, class, from, position, CHUNK).await?;
-                found.iter().for_each(|event| take(writer.event(event)));
-                match found.last() {
-                    Some(last) if found.len() == CHUNK as usize => position = last.position(),
-                    _ => break,
+        let end = depth.min(passed);
+        let backwards = offset > passed / 2;
+        let direction = Direction { backwards, ..forwards };
+        let mut before = if backwards { passed - end } else { offset };
+        let mut after = None;
+        while before > 0 {
+            let step = before.min(bounds.ranks);
+            let mut finder = Finder::new(direction, after.take(), size(step));
+            self.visit(writer, |rank, _| finder.offer(rank, ())).await?;
+            after = finder.into_rows().pop().map(|(rank, ())| rank);
+            before -= step;
+        }
+        let mut finder = Finder::new(direction, after, size(end - offset));
+        self.visit(writer, |rank, row| finder.offer(rank, row)).await?;
+        let mut rows: Vec<_> = finder.into_rows().into_iter().map(|(_, row)| row).collect();
+        if backwards {
+            rows.reverse();
+        }
+        Ok((passed, rows))
+    }
+
+    /// Reads the whole period, and gives every row that the search lets through.
+    async fn visit(
+        &self,
+        writer: &mut Writer,
+        mut take: impl FnMut(Rank, SummaryEvent),
+    ) -> Result<(), StoreError> {
+        let mut give = |place: Place, row: SummaryEvent| {
+            if self.text.is_none_or(|text| row.holds(text)) {
+                take((self.order.key(&row), place), row);
+            }
+        };
+        match self.class {
+            Class::Events(class) => {
+                let mut position = events::Position::NEWEST;
+                loop {
+                    let found = events::scan(self.store, class, self.from, position, CHUNK).await?;
+                    for event in &found {
+                        give(Place::event(event.at, event.seq), writer.event(event));
+                    }
+                    match found.last() {
+                        Some(last) if found.len() == CHUNK as usize => position = last.position(),
+                        _ => break,
+                    }
                 }
             }
-        }
-        Class::Sessions(class) => {
-            writer.learn_devices(store).await?;
-            for began in [true, false] {
-                let mut offset = 0;
-                loop {
-                    let found = match began {
-                        true => sessions::began_since(store, class, from, offset, CHUNK).await?,
-                        false => sessions::reached_since(store, class, from, offset, CHUNK).await?,
-                    };
-                    found.iter().for_each(|session| take(writer.session(session)));
-                    offset += found.len() as u64;
-                    if found.len() < CHUNK as usize {
-                        break;
+            Class::Sessions(class) => {
+                writer.learn_devices(self.store).await?;
+                for began in [true, false] {
+                    let mut offset = 0;
+                    loop {
+                        let read = match began {
+                            true => sessions::began_since(self.store, class, self.from, offset, CHUNK).await,
+                            false => {
+                                sessions::reached_since(self.store, class, self.from, offset, CHUNK).await
+                            }
+                        };
+                        let found = read?;
+                        for session in &found {
+                            give(Place::session(session.from_at, session.id), writer.session(session));
+                        }
+                        offset += found.len() as u64;
+                        if found.len() < CHUNK as usize {
+                            break;
+                        }
                     }
                 }
             }
         }
+        Ok(())
     }
-    let rows = best.into_rows().into_iter().skip(usize::try_from(offset).unwrap_or(usize::MAX)).collect();
-    Ok((passed, rows))
 }
 
 /// Makes rows of events and sessions.
@@ -531,8 +514,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(state: &AppState, now: Timestamp) -> Self {
-        Self { times: LocalTimes::new(&state.zone), now, devices: std::collections::HashMap::new() }
+    fn new(zone: &TimeZone, now: Timestamp) -> Self {
+        Self { times: LocalTimes::new(zone), now, devices: std::collections::HashMap::new() }
     }
 
     /// Sessions do not carry the names of their devices.
@@ -669,4 +652,68 @@ async fn totals(
         *slot = count(&state.store, kind.class(), from).await?;
     }
     Ok(Json(counts))
+}
+
+#[cfg(test)]
+mod tests {
+    use sojourn_domain::{mac::MacAddr, time::Elapsed};
+    use sojourn_store::{
+        Entropy,
+        presence::sessions::{Boundary, NewSession},
+    };
+    use sojourn_testbed::both_databases;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_deep_page_is_the_same_in_bounded_memory() {
+        both_databases(async |url| {
+            let store = Store::open(url).await.unwrap();
+            let start = Timestamp::from_secs(1_750_000_000);
+            for n in 0..60_u8 {
+                let at = start + Elapsed::from_minutes(i64::from(n));
+                // Many are alike in what they are sorted by.
+                let new = NewSession {
+                    id: Entropy.id(at),
+                    mac: MacAddr::new([2, 0, 0, 0, 0, n % 7]),
+                    ip: format!("192.0.2.{}", n % 5),
+                    start: Boundary::Known(at),
+                    end: Some(Boundary::Known(at + Elapsed::from_minutes(i64::from(n % 4)))),
+                    start_type: "Connected".to_owned(),
+                    end_type: "Disconnected".to_owned(),
+                    now: at,
+                };
+                sessions::create(&store, &new).await.unwrap();
+            }
+            let class = Class::Sessions(sessions::Class::All);
+            // Some reach into the period only.
+            let from = start + Elapsed::from_secs(20 * 60 + 30);
+            for (sort, text) in [
+                (Sort::Duration, None),
+                (Sort::Ip, Some("192.0.2.")),
+                (Sort::Mac, None),
+                (Sort::Time, Some("02:00:00:00:00:03")),
+            ] {
+                for ascending in [true, false] {
+                    let search =
+                        Search { store: &store, class, from, text, order: Order { sort, ascending } };
+                    let mut writer = Writer::new(&TimeZone::UTC, start);
+                    let plenty = Bounds { rows: 1_000, ranks: 1_000 };
+                    let (count, all) = search.page((0, 100), plenty, &mut writer).await.unwrap();
+                    assert_eq!(all.len() as u64, count);
+                    let few = Bounds { rows: 4, ranks: 3 };
+                    let mut paged = Vec::new();
+                    for page in 0..=count / 4 {
+                        let (same, rows) = search.page((page * 4, 4), few, &mut writer).await.unwrap();
+                        assert_eq!(same, count);
+                        paged.extend(rows);
+                    }
+                    let told = |rows: &[SummaryEvent]| format!("{rows:?}");
+                    assert_eq!(told(&paged), told(&all), "{sort:?} {ascending}");
+                    assert!(search.page((count + 8, 4), few, &mut writer).await.unwrap().1.is_empty());
+                }
+            }
+        })
+        .await;
+    }
 }
