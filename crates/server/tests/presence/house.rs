@@ -29,6 +29,7 @@ use sojourn_store::{
     audit::By,
     identity::{NewToken, NewUser, PasswordHash, SecretHash},
 };
+use sojourn_testbed::postgres::{Database, fresh_database};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -48,6 +49,10 @@ impl Clock for SetClock {
     }
 }
 
+const BERLIN: &str = "Europe/Berlin";
+/// Noon of the day after the seed's example, there.
+const NOW: &str = "2025-08-02T10:00:00Z";
+
 pub(crate) struct House {
     app: Router,
     pub(crate) store: Store,
@@ -58,6 +63,8 @@ pub(crate) struct House {
     _background: Background,
     _folder: tempfile::TempDir,
     shutdown: CancellationToken,
+    /// It goes last, when nothing uses it any more.
+    database: Option<Database>,
 }
 
 pub(crate) struct Answer {
@@ -90,9 +97,20 @@ impl Answer {
 }
 
 impl House {
-    /// On SQLite, in Berlin, at noon of the day after the seed's example.
+    /// On SQLite, in Berlin, at [`NOW`].
     pub(crate) async fn new() -> Self {
-        Self::at("sqlite", "Europe/Berlin", "2025-08-02T10:00:00Z").await
+        Self::at("sqlite", BERLIN, NOW).await
+    }
+
+    /// One on SQLite and, where it is installed, one on PostgreSQL, otherwise like [`House::new`].
+    pub(crate) async fn on_each_database() -> Vec<Self> {
+        let mut houses = vec![Self::new().await];
+        if let Some(database) = fresh_database() {
+            let mut house = Self::at(database.url(), BERLIN, NOW).await;
+            house.database = Some(database);
+            houses.push(house);
+        }
+        houses
     }
 
     pub(crate) async fn at(url: &str, zone: &str, now: &str) -> Self {
@@ -128,6 +146,7 @@ impl House {
             _background: background,
             _folder: folder,
             shutdown,
+            database: None,
         };
         house.admin = house.token("admin").await;
         house
@@ -221,6 +240,8 @@ impl House {
     }
 
     pub(crate) async fn stop(self) {
+        // A failing test shows it, and so on which database it failed.
+        println!("passed on {:?}", self.store.database());
         self.shutdown.cancel();
         self.engine.stop().await;
         self.store.close().await;
