@@ -3,26 +3,29 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use sojourn_domain::time::Clock;
+use sojourn_domain::{id::NodeId, time::Clock};
 use sojourn_store::{
     Entropy, Store,
     recordings::{Limits, RecordingOptions, Recordings},
     vault::{MasterKey, Vault},
 };
 
-use crate::config::Config;
+use crate::{config::Config, nodes};
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Access {
     pub vault: Vault,
     pub recordings: Recordings,
+    /// This server among several.
+    pub node: NodeId,
 }
 
 impl Access {
     /// Opens the vault, checks that it belongs to the database, and opens the recordings.
     pub async fn open(store: &Store, config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let vault = open_vault(config.master_key_file.as_deref(), &config.data_dir, store).await?;
+        let node = nodes::enroll(store, config, &*clock).await?;
         let options = RecordingOptions {
             spool_dir: config.data_dir.join("spool"),
             objects: config.objects.clone(),
@@ -34,7 +37,7 @@ impl Access {
         };
         let recordings =
             Recordings::open(store.clone(), vault.clone(), options).await.context("open the recordings")?;
-        Ok(Self { vault, recordings })
+        Ok(Self { vault, recordings, node })
     }
 }
 

@@ -99,6 +99,14 @@ pub struct Settings {
     /// What this server is called among several [default: the machine's host name]
     #[arg(long, env = "SOJOURN_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
+
+    /// Where the other servers on the same database reach this one's API, such as https://node2.example:7420
+    #[arg(long, env = "SOJOURN_NODE_URL", value_name = "URL")]
+    pub node_url: Option<String>,
+
+    /// How long a web terminal whose connection was lost may come back to its session [default: 2m]
+    #[arg(long, env = "SOJOURN_ATTACH_GRACE", value_name = "DURATION")]
+    pub attach_grace: Option<String>,
 }
 
 /// How log lines are written.
@@ -140,6 +148,8 @@ impl Settings {
             master_key_file: self.master_key_file.or(file.master_key_file),
             objects: self.objects.or(file.objects),
             node_name: self.node_name.or(file.node_name),
+            node_url: self.node_url.or(file.node_url),
+            attach_grace: self.attach_grace.or(file.attach_grace),
         })
     }
 }
@@ -169,6 +179,9 @@ pub struct Config {
     /// May hold a password.
     pub objects: Option<String>,
     pub node_name: String,
+    /// Without a slash at its end.
+    pub node_url: Option<String>,
+    pub attach_grace: Elapsed,
     zone: TimeZone,
 }
 
@@ -229,6 +242,13 @@ impl Config {
             let text = text.as_deref().unwrap_or(default);
             Elapsed::parse(text).with_context(|| format!("{name} {text:?}"))
         };
+        let node_url = settings.node_url.map(|url| url.trim_end_matches('/').to_owned());
+        if let Some(url) = &node_url
+            && !url.starts_with("https://")
+            && !url.starts_with("http://")
+        {
+            bail!("node_url {url:?}: expected https://HOST or http://HOST");
+        }
         let keep_presence = match settings.keep_presence {
             Some(text) => Some(duration("keep_presence", Some(text), "")?),
             None => None,
@@ -252,6 +272,8 @@ impl Config {
             master_key_file: settings.master_key_file,
             objects: settings.objects,
             node_name: settings.node_name.unwrap_or_else(host_name),
+            node_url,
+            attach_grace: duration("attach_grace", settings.attach_grace, "2m")?,
             zone,
         })
     }

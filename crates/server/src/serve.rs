@@ -26,6 +26,7 @@ use crate::{
     access::Access,
     config::{Config, LogFormat, TlsFiles},
     http::{self, auth::new_secret},
+    nodes,
     state::AppState,
 };
 
@@ -75,6 +76,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         shutdown.clone(),
     );
     offer_setup(&state, address).await?;
+    let (hub, left) = (state.hub.clone(), state.clone());
 
     let handle = axum_server::Handle::new();
     let server = tokio::spawn(listen(listener, tls.clone(), handle.clone(), http::app(state)));
@@ -100,7 +102,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     // It writes what it knows before the store closes.
     engine.stop().await;
     background.finish().await;
+    hub.stop().await;
     access.recordings.stop().await;
+    nodes::leave(&left).await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())

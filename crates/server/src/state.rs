@@ -7,6 +7,7 @@ use sojourn_domain::{
     id::{LoginId, TokenId},
     time::{Clock, Timestamp},
 };
+use sojourn_gateway::session::{Hub, HubDeps, Limits};
 use sojourn_sensor::engine::PresenceHandle;
 use sojourn_store::{Entropy, Store, StoreError};
 use tokio::{sync::mpsc, task::JoinSet};
@@ -16,6 +17,7 @@ use crate::{
     access::Access,
     config::Config,
     http::{metrics::Metrics, problem::chain},
+    nodes,
     password::Passwords,
     refusals::{self, Refusals},
 };
@@ -32,6 +34,8 @@ pub struct AppState {
     pub store: Store,
     /// The vault and the recordings.
     pub access: Access,
+    /// All live sessions of this node.
+    pub hub: Hub,
     /// Every change of presence goes through it.
     pub presence: PresenceHandle,
     pub clock: Arc<dyn Clock>,
@@ -73,6 +77,15 @@ impl AppState {
         let (uses, used) = mpsc::channel(USES);
         let state = Self {
             refusals: Refusals::new(store.clone()),
+            hub: Hub::start(HubDeps {
+                store: store.clone(),
+                recordings: access.recordings.clone(),
+                clock: Arc::clone(&clock),
+                entropy: Entropy,
+                node: access.node,
+                limits: Limits::default(),
+                shutdown: shutdown.clone(),
+            }),
             store,
             access,
             presence,
@@ -88,6 +101,7 @@ impl AppState {
         let mut tasks = JoinSet::new();
         tasks.spawn(write_uses(state.store.clone(), used, state.shutdown.clone()));
         tasks.spawn(keep_house(state.clone()));
+        tasks.spawn(nodes::keep(state.clone()));
         (state, Background { tasks })
     }
 
@@ -141,6 +155,7 @@ async fn keep_house(state: AppState) {
                 log_failure(state.store.tickets_prune(now).await, "old tickets were not forgotten");
                 let pruned = state.store.logins_prune(now, state.config.login_idle).await;
                 log_failure(pruned, "ended logins were not forgotten");
+                log_failure(state.store.tickets_prune(now).await, "old tickets were not forgotten");
             }
             () = state.shutdown.cancelled() => break,
         }

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod connections;
 pub mod db;
 pub mod identity;
+pub mod nodes;
 pub mod presence;
 pub mod public_keys;
 pub mod recordings;
