@@ -4,5 +4,7 @@
 //! The only crate that names protocol libraries. It knows nothing of HTTP and nothing of SQL.
 
 pub mod admission;
+pub mod front;
+pub mod protocols;
 pub mod session;
 mod sinks;

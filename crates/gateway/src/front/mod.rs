@@ -1,0 +1,4 @@
+//! What native clients connect to.
+
+pub mod doorkeeper;
+pub mod ssh;
