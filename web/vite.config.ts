@@ -7,13 +7,13 @@ import { apiMock } from './mock/plugin.mjs';
 // a real server; without it a seeded mock answers them.
 const api = process.env.SOJOURN_API;
 const apiPaths =
-  '^/(auth|users|roles|tokens|audit|devices|presence|sessions|sources|api|openapi\\.json|healthz|readyz|metrics)(/|\\?|$)';
-const proxy = api ? { [apiPaths]: { target: api, changeOrigin: false } } : undefined;
+  '^/(auth|users|roles|tokens|audit|devices|presence|sessions|sources|connections|terminal|nodes|api|openapi\\.json|healthz|readyz|metrics)(/|\\?|$)';
+const proxy = api ? { [apiPaths]: { target: api, changeOrigin: false, ws: true } } : undefined;
 
 // What the Rust server sends, so that a breach shows in development already.
 const headers = {
   'Content-Security-Policy':
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 };
 
 export default defineConfig({
@@ -22,6 +22,7 @@ export default defineConfig({
   build: {
     target: 'es2022',
     modulePreload: { polyfill: false },
+    manifest: true,
     assetsInlineLimit: 0,
     rollupOptions: { input: { index: 'index.html', docs: 'docs.html' } },
   },

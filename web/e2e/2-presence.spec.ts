@@ -118,7 +118,7 @@ test('Ctrl-K finds a device', async ({ page }) => {
   await page.goto('/ui/');
   await expect(page.getByRole('heading', { name: 'Now', exact: true })).toBeVisible();
   await page.keyboard.press('Control+k');
-  await page.getByRole('combobox', { name: 'Find a page or a device' }).fill('parcel');
+  await page.getByRole('combobox', { name: 'Find anything' }).fill('parcel');
   await expect(page.getByRole('option', { name: /Parcel printer/ })).toBeVisible();
   await page.keyboard.press('Enter');
   await expect(page.getByTestId('device-name')).toHaveText('Parcel printer');

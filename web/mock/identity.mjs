@@ -4,13 +4,13 @@ const START = Date.now();
 const KEYS = {
   'presence.view': 'See devices, presence sessions and events', 'presence.manage': 'Edit devices and presence sessions, report sightings',
   'sessions.view_own': "See one's own access and file sessions", 'sessions.view_any': "See everyone's access and file sessions", 'sessions.delete': 'Purge access and file sessions',
-  'sessions.watch': 'Watch live sessions', 'sessions.terminate': 'End live sessions', 'connections.use': 'Open connections that were shared',
+  'sessions.watch': 'Watch live sessions', 'sessions.terminate': 'End live sessions', 'connections.create': 'Create connections', 'connections.edit_own': "Edit one's own connections", 'connections.edit_any': "Edit everyone's connections", 'connections.delete_own': "Delete one's own connections", 'connections.delete_any': "Delete everyone's connections", 'connections.share': 'Share connections', 'connections.use': 'Open connections that were shared', 'protocols.ssh': 'Use SSH', 'protocols.telnet': 'Use Telnet',
   'audit.view': 'Read the audit trail', 'users.manage': 'Manage users, their tokens and logins', 'roles.manage': 'Manage roles', 'settings.manage': 'Manage sources and settings',
 };
 const roles = [
   { name: 'admin', description: 'May do everything', builtin: true, permissions: Object.keys(KEYS) },
   { name: 'auditor', description: 'Sees everything that was recorded, changes nothing', builtin: true, permissions: ['presence.view', 'sessions.view_any', 'sessions.watch', 'audit.view'] },
-  { name: 'user', description: 'Uses what was shared, sees own sessions and presence', builtin: true, permissions: ['presence.view', 'sessions.view_own', 'connections.use'] },
+  { name: 'user', description: 'Uses what was shared, sees own sessions and presence', builtin: true, permissions: ['presence.view', 'sessions.view_own', 'connections.use', 'protocols.ssh'] },
   { name: 'desk', description: 'Names devices at the front desk', builtin: false, permissions: ['presence.view', 'presence.manage'] },
 ];
 const user = (id, name, displayName, role, password) => ({ id, name, displayName, role, password, disabled: false, createdAt: iso(START - 3e9), lastLoginAt: iso(START - 4e6) });

@@ -3,13 +3,13 @@ import { readFile } from 'node:fs/promises';
 // Answers the API in development and preview when no server is named by SOJOURN_API.
 // Log in as admin, password sojourn-demo; MOCK_SETUP_CODE=x starts without users, MOCK_DEVICES=0 without devices.
 const NEEDS = [
-  [/^\/(users)/, 'users.manage'], [/^\/roles/, 'users.manage'], [/^\/audit/, 'audit.view'],
-  [/^\/(devices|presence|sessions|sources)/, 'presence.view'],
+  [/^\/users\/[^/]+\/keys/, 'presence.view'], [/^\/(users)/, 'users.manage'], [/^\/roles/, 'users.manage'], [/^\/audit/, 'audit.view'],
+  [/^\/(devices|presence|sources)/, 'presence.view'], [/^\/(connections|sessions|nodes)/, 'presence.view'],
 ];
 
 async function handler() {
-  const [{ presenceRoutes, subscribe, currentCounts }, { identityRoutes, userOf, permissionsOf }] = await Promise.all([import('./presence.mjs'), import('./identity.mjs')]);
-  const routes = [...identityRoutes, ...presenceRoutes];
+  const [{ presenceRoutes, subscribe, currentCounts }, { identityRoutes, userOf, permissionsOf }, { accessRoutes }] = await Promise.all([import('./presence.mjs'), import('./identity.mjs'), import('./access.mjs')]);
+  const routes = [...accessRoutes, ...identityRoutes, ...presenceRoutes];
   return async (req, res, next) => {
     const url = new URL(req.url, 'http://mock');
     const mounted = url.pathname.startsWith('/api/v1/');
@@ -35,7 +35,8 @@ async function handler() {
     let text = '';
     for await (const chunk of req) text += chunk;
     try {
-      const out = found[2]({ q: url.searchParams, m: found[1].exec(path), body: text ? JSON.parse(text) : {}, req, res, user });
+      const out = found[2]({ q: url.searchParams, m: found[1].exec(path), body: text ? JSON.parse(text) : {}, req, res, user, perms: permissionsOf(user) });
+      if (res.writableEnded) return;
       if (Array.isArray(out)) answer(out[0], out[1]); else answer(200, out);
     } catch (error) {
       if (!error.status) console.error(error);
@@ -45,6 +46,11 @@ async function handler() {
 }
 
 export function apiMock() {
-  const use = async (server) => { if (!process.env.VITEST) server.middlewares.use(await handler()); };
+  const use = async (server) => {
+    if (process.env.VITEST) return;
+    server.middlewares.use(await handler());
+    const { upgrade } = await import('./access.mjs');
+    server.httpServer?.on('upgrade', upgrade);
+  };
   return { name: 'sojourn-api-mock', configureServer: use, configurePreviewServer: use };
 }

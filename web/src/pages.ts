@@ -1,11 +1,12 @@
 // Which address shows which page. Each page is its own chunk, loaded when it is opened.
 import type { Component } from 'svelte';
+import { SEE_SESSIONS } from './lib/navigation';
 
 type Loader = () => Promise<{ default: Component<any> }>;
 export interface Match {
   load: Loader;
   props: Record<string, string>;
-  /** Without it the page says that it may not be seen. */
+  /** Without one of these (by `|`) the page says that it may not be seen. */
   needs: string | null;
 }
 
@@ -16,10 +17,18 @@ const routes: [RegExp, string | null, Loader][] = [
   [/^\/presence(\/timeline)?$/, 'presence.view', () => import('./pages/presence/Timeline.svelte')],
   [/^\/presence\/calendar$/, 'presence.view', () => import('./pages/presence/Calendar.svelte')],
   [/^\/presence\/events$/, 'presence.view', () => import('./pages/presence/Events.svelte')],
+  [/^\/connect$/, 'connections.use|connections.create|connections.edit_any', () => import('./pages/connect/Connect.svelte')],
+  [/^\/terminal$/, 'connections.use|connections.create|connections.edit_any', () => import('./pages/terminal/Terminal.svelte')],
+  [/^\/sessions$/, SEE_SESSIONS, () => import('./pages/sessions/Sessions.svelte')],
+  [/^\/sessions\/(?<id>[^/]+)$/, SEE_SESSIONS, () => import('./pages/sessions/Session.svelte')],
+  [/^\/live$/, SEE_SESSIONS, () => import('./pages/live/Live.svelte')],
+  [/^\/live\/(?<id>[^/]+)$/, SEE_SESSIONS, () => import('./pages/live/Watch.svelte')],
   [/^\/settings\/sources$/, 'presence.view', () => import('./pages/settings/Sources.svelte')],
   [/^\/settings\/users$/, 'users.manage', () => import('./pages/settings/Users.svelte')],
   [/^\/settings\/roles$/, 'roles.manage', () => import('./pages/settings/Roles.svelte')],
   [/^\/settings\/tokens$/, null, () => import('./pages/settings/Tokens.svelte')],
+  [/^\/settings\/storage$/, 'settings.manage', () => import('./pages/settings/Storage.svelte')],
+  [/^\/settings\/nodes$/, 'settings.manage', () => import('./pages/settings/Nodes.svelte')],
   [/^\/settings\/audit$/, 'audit.view', () => import('./pages/settings/Audit.svelte')],
   [/^\/settings(\/account)?$/, null, () => import('./pages/settings/Account.svelte')],
 ];

@@ -20,6 +20,11 @@ class Auth {
     return this.state?.permissions.includes(permission) ?? false;
   }
 
+  /** `a|b` needs one of both. */
+  mayAny(needs: string | null): boolean {
+    return !needs || needs.split('|').some((permission) => this.may(permission));
+  }
+
   async load(): Promise<void> {
     try {
       this.state = await api.get<AuthState>('/auth/state');
@@ -30,6 +35,8 @@ class Auth {
   }
 
   async logout(): Promise<void> {
+    // Their module keeps open terminals: it is there only if one was opened.
+    if (sessionStorage.getItem('sojourn.terminals')) (await import('./terminal/workspace.svelte')).workspace.forget();
     await api.post('/auth/logout', {});
     await this.load();
   }

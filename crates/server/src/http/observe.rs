@@ -17,9 +17,10 @@ use tracing::Instrument as _;
 use super::{Refusal, actor::ActorSlot, client::Client};
 use crate::state::AppState;
 
-/// Pages may load from here alone, run no inline script and stand in no frame.
-const UI_POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
-                         form-action 'self'; frame-ancestors 'none'";
+/// Pages may load from here alone, run no inline script and stand in no frame. WebAssembly may be compiled: the
+/// player of recordings has its terminal in it. It gives a page no way to run text as a script.
+const UI_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:; \
+                         object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 /// Answers of the API are no pages.
 const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 

@@ -30,7 +30,7 @@ export class ApiError extends Error {
 type Scalar = string | number | boolean | null | undefined;
 export type Query = Record<string, Scalar>;
 
-type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 interface Options {
   query?: Query;
   body?: unknown;
@@ -52,11 +52,16 @@ export function queryString(query: Query): string {
   return text ? `?${text}` : '';
 }
 
+/** The address of something that a link or a download opens. */
+export function apiPath(path: string, query?: Query): string {
+  return `/api/v1${path}${query ? queryString(query) : ''}`;
+}
+
 async function send(method: Method, path: string, options: Options): Promise<Response> {
   const { query, body, signal } = options;
   const isText = typeof body === 'string';
   try {
-    return await fetch(`/api/v1${path}${query ? queryString(query) : ''}`, {
+    return await fetch(apiPath(path, query), {
       method,
       signal: signal ?? null,
       credentials: 'same-origin',
@@ -110,9 +115,25 @@ export const api = {
     request<T>('GET', path, { ...(query ? { query } : {}), ...(signal ? { signal } : {}) }),
   post: <T>(path: string, body?: unknown, query?: Query) =>
     request<T>('POST', path, { ...(body === undefined ? {} : { body }), ...(query ? { query } : {}) }),
+  put: <T>(path: string, body: unknown) => request<T>('PUT', path, { body }),
   patch: <T>(path: string, body: unknown) => request<T>('PATCH', path, { body }),
-  delete: <T>(path: string, body?: unknown) => request<T>('DELETE', path, body === undefined ? {} : { body }),
+  delete: <T>(path: string, body?: unknown, query?: Query) => request<T>('DELETE', path, { ...(body === undefined ? {} : { body }), ...(query ? { query } : {}) }),
 };
+
+/** A long answer piece by piece: `piece` is handed each part as it arrives and how much there will be, if known. */
+export async function stream(path: string, query: Query, signal: AbortSignal, piece: (bytes: Uint8Array, total: number | null) => void): Promise<void> {
+  const response = await send('GET', path, { query, signal });
+  if (!response.ok) throw await problem(response);
+  const length = Number(response.headers.get('Content-Length'));
+  const total = response.headers.has('Content-Length') && Number.isFinite(length) && !response.headers.has('Content-Encoding') ? length : null;
+  const reader = response.body?.getReader();
+  if (!reader) return;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    piece(value, total);
+  }
+}
 
 /** What a page shows of an error that may be anything. */
 export function describe(error: unknown): string {

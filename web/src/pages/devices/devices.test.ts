@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Device } from '../../lib/api/types';
-import { csvCell, deviceQuery, devicesCsv, readFilter } from './devices';
+import { csvCell } from '../../lib/csv';
+import { deviceQuery, devicesCsv, readFilter } from './devices';
 
 describe('filter', () => {
   it('is what the address says, and nothing that it cannot mean', () => {

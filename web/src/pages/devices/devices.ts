@@ -1,6 +1,7 @@
 // What the list of devices asks for, and how it is written in the address.
 import { api } from '../../lib/api/client';
 import type { Device, DeviceChange, DeviceCounts, Page } from '../../lib/api/types';
+import { csvCell } from '../../lib/csv';
 
 export interface DevicePage extends Page {
   devices: Device[];
@@ -61,22 +62,7 @@ export const COMMON_TYPES = ['Phone', 'Laptop', 'Desktop', 'Tablet', 'Server', '
 
 const EXPORTED = ['displayName', 'state', 'since', 'ip', 'mac', 'vendor', 'hostname', 'owner', 'type', 'firstSeen', 'lastSeen', 'isNew', 'randomised', 'alertDown', 'maySleep', 'archived', 'notes'] as const;
 
-/** RFC 4180; cells that a spreadsheet would run as a formula are disarmed. */
-export function csvCell(value: unknown): string {
-  let text = value === null || value === undefined ? '' : String(value);
-  if (/^[=+\-@\t\r]/.test(text)) text = `'${text}`;
-  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
 export function devicesCsv(devices: Device[]): string {
   const lines = devices.map((device) => EXPORTED.map((key) => csvCell(device[key])).join(','));
   return [EXPORTED.join(','), ...lines].join('\r\n') + '\r\n';
-}
-
-export function download(name: string, type: string, text: string): void {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

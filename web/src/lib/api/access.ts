@@ -1,0 +1,179 @@
+// The shapes of connections and access sessions in the HTTP API. Times are RFC 3339 UTC.
+import type { Page } from './types';
+
+export type Protocol = 'ssh' | 'telnet';
+export type AuthKind = 'password' | 'key' | 'prompt' | 'agent' | 'none';
+export type RecordPolicy = 'mandatory' | 'best_effort' | 'off';
+
+export interface ConnectionPolicy {
+  record: RecordPolicy;
+  recordInput: boolean;
+  recordExecOutput: boolean;
+  allowForwarding: boolean;
+  allowAgent: boolean;
+  allowFiles: boolean;
+  tellWatched: boolean;
+  idleLimitSeconds: number | null;
+  timeLimitSeconds: number | null;
+}
+
+export interface Grant {
+  kind: 'user' | 'role';
+  id: string;
+  name: string;
+}
+
+/** Host, port and user name are null for those who may only use it; `grants` is for those who may edit. */
+export interface Connection {
+  id: string;
+  name: string;
+  protocol: Protocol;
+  host: string | null;
+  port: number | null;
+  username: string | null;
+  auth: AuthKind;
+  hasSecret: boolean;
+  hostKey: { fingerprint: string; algorithm?: string | null; pinnedAt: string | null; pinnedBy: string | null } | null;
+  ownerId: string | null;
+  ownerName: string | null;
+  folder: string;
+  tags: string[];
+  notes: string;
+  policy: ConnectionPolicy;
+  grants?: Grant[] | null;
+  may: { use: boolean; edit: boolean; delete: boolean; share: boolean };
+  lastUsedAt: string | null;
+  liveSessions: number;
+  createdAt: string;
+  updatedAt: string;
+}
+
+export interface ConnectionPage extends Page {
+  connections: Connection[];
+  folders: string[];
+  tags: string[];
+}
+
+export interface ConnectionTest {
+  ok: boolean;
+  message: string;
+  reached: boolean;
+  latencyMs: number | null;
+  hostKey: { algorithm: string; fingerprint: string } | null;
+  pinned: 'match' | 'new' | 'changed' | 'none';
+  login: 'ok' | 'refused' | 'not_tried';
+}
+
+export type RecordingState = 'none' | 'live' | 'sealed' | 'incomplete';
+export type EndReason =
+  | 'closed'
+  | 'client_lost'
+  | 'target_lost'
+  | 'unreachable'
+  | 'login_refused'
+  | 'host_key'
+  | 'denied'
+  | 'terminated'
+  | 'revoked'
+  | 'idle'
+  | 'time_limit'
+  | 'recording_failed'
+  | 'server_stopped'
+  | 'server_died'
+  | 'failed';
+
+export interface AccessSession {
+  id: string;
+  userId: string | null;
+  username: string | null;
+  protocol: Protocol;
+  startedAt: string;
+  endedAt: string | null;
+  hasRecording: boolean;
+  fileSize: number | null;
+  connectionId: string | null;
+  connectionName: string | null;
+  live: boolean;
+  clientAddress: string | null;
+  clientKind: 'native' | 'web';
+  purpose: 'shell' | 'exec' | 'subsystem' | 'forward';
+  command: string | null;
+  recording: RecordingState;
+  commandCount: number;
+  endReason: EndReason | null;
+  endDetail: string | null;
+  exitStatus: number | null;
+  exitSignal: string | null;
+  bytesIn: number;
+  bytesOut: number;
+  target?: string | null;
+  legalHold: boolean;
+  node?: string | null;
+  viewers?: Viewer[] | number | null;
+}
+
+export interface SessionPage extends Page {
+  sessions: AccessSession[];
+}
+
+export interface Viewer {
+  name: string;
+  mode: 'watch' | 'join';
+}
+
+export interface LiveSession extends AccessSession {
+  cols: number | null;
+  rows: number | null;
+  idleMs: number | null;
+}
+
+export interface Command {
+  id: string;
+  timestamp: string;
+  /** Milliseconds since the session's start. */
+  elapsed: number;
+  command: string;
+  output_preview: string;
+  source: 'exec' | 'osc133' | 'screen';
+  confidence: 'exact' | 'inferred';
+  exitCode: number | null;
+}
+
+export interface Verification {
+  status: 'sealed' | 'incomplete' | 'live' | 'altered' | 'none';
+  ok: boolean;
+  message: string;
+  checkedAt: string;
+  frames: number;
+  segments: number;
+  bytes: number;
+  gaps: { fromMs: number; toMs: number | null; reason: string; message: string }[];
+  publicKey: string | null;
+  head: string | null;
+}
+
+export interface Storage {
+  bytes: number;
+  breakdown: { sealed: number; incomplete: number; live: number; spool: number };
+  recordings: number;
+  free: number | null;
+  pressure: string;
+}
+
+export interface NodeInfo {
+  id: string;
+  name: string;
+  url: string | null;
+  startedAt: string;
+  seenAt: string;
+  state: 'running' | 'stopped' | 'dead';
+  liveSessions: number;
+}
+
+export interface PublicKey {
+  id: string;
+  label: string;
+  fingerprint: string;
+  createdAt: string;
+  lastUsedAt: string | null;
+}

@@ -1,0 +1,109 @@
+// What the Connect page asks for, and what its form sends.
+import type { AuthKind, Connection, ConnectionPolicy, Protocol } from '../../lib/api/access';
+import { duration } from '../../lib/time';
+
+export interface ConnectionFilter {
+  q: string;
+  folder: string;
+  tag: string;
+  protocol: string;
+}
+
+export function readFilter(query: URLSearchParams): ConnectionFilter {
+  const of = (key: string) => query.get(key) ?? '';
+  return { q: of('q'), folder: of('folder'), tag: of('tag'), protocol: of('protocol') };
+}
+
+export const DEFAULT_POLICY: ConnectionPolicy = {
+  record: 'mandatory',
+  recordInput: false,
+  recordExecOutput: false,
+  allowForwarding: true,
+  allowAgent: false,
+  allowFiles: true,
+  tellWatched: true,
+  idleLimitSeconds: null,
+  timeLimitSeconds: null,
+};
+
+export interface Draft {
+  name: string;
+  protocol: Protocol;
+  host: string;
+  port: string;
+  username: string;
+  auth: AuthKind;
+  password: string;
+  privateKey: string;
+  passphrase: string;
+  hostKey: string;
+  folder: string;
+  tags: string;
+  notes: string;
+  policy: ConnectionPolicy;
+}
+
+export function draftOf(connection: Connection | null): Draft {
+  return {
+    name: connection?.name ?? '',
+    protocol: connection?.protocol ?? 'ssh',
+    host: connection?.host ?? '',
+    port: connection?.port ? String(connection.port) : '',
+    username: connection?.username ?? '',
+    auth: connection?.auth ?? 'password',
+    password: '',
+    privateKey: '',
+    passphrase: '',
+    hostKey: '',
+    folder: connection?.folder ?? '',
+    tags: connection?.tags.join(', ') ?? '',
+    notes: connection?.notes ?? '',
+    policy: { ...DEFAULT_POLICY, ...connection?.policy },
+  };
+}
+
+export const tagsOf = (text: string) => [...new Set(text.split(',').map((tag) => tag.trim()).filter(Boolean))];
+
+/** What the server is sent. A secret that was not typed anew is left out, and so stays as it is. */
+export function bodyOf(draft: Draft): Record<string, unknown> {
+  const secret: Record<string, unknown> = {};
+  if (draft.auth === 'password' && draft.password) secret.password = draft.password;
+  if (draft.auth === 'key' && draft.privateKey.trim()) {
+    secret.privateKey = draft.privateKey.trim() + '\n';
+    if (draft.passphrase) secret.passphrase = draft.passphrase;
+  }
+  return {
+    name: draft.name.trim(),
+    protocol: draft.protocol,
+    host: draft.host.trim(),
+    ...(draft.port ? { port: Number(draft.port) } : {}),
+    username: draft.username.trim(),
+    auth: draft.auth,
+    ...secret,
+    ...(draft.hostKey.trim() ? { hostKey: draft.hostKey.trim() } : {}),
+    folder: draft.folder.trim(),
+    tags: tagsOf(draft.tags),
+    notes: draft.notes.trim(),
+    policy: draft.policy,
+  };
+}
+
+/** What a connection's policy lets happen, in a line. */
+export function policyLine(policy: ConnectionPolicy): string {
+  const words = [policy.record === 'mandatory' ? 'always recorded' : policy.record === 'best_effort' ? 'recorded as far as possible' : 'not recorded'];
+  if (policy.record !== 'off' && policy.recordInput) words.push('keys too');
+  const barred = [!policy.allowFiles && 'files', !policy.allowForwarding && 'forwarding'].filter(Boolean);
+  if (barred.length) words.push(`no ${barred.join(', no ')}`);
+  if (policy.allowAgent) words.push('agent allowed');
+  if (policy.idleLimitSeconds) words.push(`ends after ${duration(policy.idleLimitSeconds * 1000)} idle`);
+  if (policy.timeLimitSeconds) words.push(`ends after ${duration(policy.timeLimitSeconds * 1000)}`);
+  return words.join(' · ');
+}
+
+/** `alice@10.0.0.7:2222`, as far as one may know it. */
+export function targetOf(connection: Pick<Connection, 'host' | 'port' | 'username' | 'protocol'>): string {
+  if (!connection.host) return '';
+  const usual = connection.protocol === 'ssh' ? 22 : 23;
+  const host = connection.host.includes(':') ? `[${connection.host}]` : connection.host;
+  return `${connection.username ? `${connection.username}@` : ''}${host}${connection.port && connection.port !== usual ? `:${connection.port}` : ''}`;
+}
