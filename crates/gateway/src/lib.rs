@@ -6,5 +6,6 @@
 pub mod admission;
 pub mod front;
 pub mod protocols;
+pub mod keys;
 pub mod session;
 mod sinks;

@@ -8,9 +8,11 @@ mod assets;
 mod audit;
 pub mod auth;
 pub mod client;
+mod commands;
 pub mod devices;
 pub mod extract;
 mod health;
+mod keys;
 pub mod metrics;
 mod observe;
 pub mod openapi;
@@ -18,6 +20,7 @@ pub mod page;
 pub mod presence;
 pub mod problem;
 mod roles;
+pub mod sessions;
 pub mod sources;
 pub mod stream;
 mod tokens;
@@ -56,8 +59,11 @@ fn routes() -> Routes {
         .merge(devices::router())
         .merge(stream::router())
         .merge(sources::router())
+        .merge(sessions::router())
+        .merge(commands::router())
         .merge(auth::router())
         .merge(users::router())
+        .merge(keys::router())
         .merge(roles::router())
         .merge(tokens::router())
         .merge(audit::router())

@@ -36,6 +36,7 @@ use super::{Routes, actor};
         (name = "presence", description = "Presence sessions and events"),
         (name = "devices", description = "Devices"),
         (name = "sources", description = "Presence sources"),
+        (name = "sessions", description = "Access sessions: their recordings and commands"),
         (name = "auth", description = "Logging in"),
         (name = "users", description = "Users, roles and tokens"),
         (name = "audit", description = "The audit trail"),

@@ -9,7 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use sojourn_store::{StoreError, identity::IdentityError};
+use sojourn_store::{
+    StoreError, connections::ConnectionError, identity::IdentityError, public_keys::PublicKeyError,
+    vault::VaultError,
+};
 use utoipa::ToSchema;
 
 /// An error answer in the making.
@@ -254,6 +257,37 @@ impl From<IdentityError> for Problem {
             IdentityError::SetupCode => Self::new(StatusCode::UNAUTHORIZED, "setup_code", text)
                 .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sojourn\"")),
         }
+    }
+}
+
+impl From<ConnectionError> for Problem {
+    fn from(error: ConnectionError) -> Self {
+        let text = error.to_string();
+        match error {
+            ConnectionError::Store(error) => error.into(),
+            ConnectionError::NameTaken => Self::conflict("name_taken", text),
+            ConnectionError::UnknownUser | ConnectionError::UnknownRole(_) => Self::invalid("grants", text),
+        }
+    }
+}
+
+impl From<PublicKeyError> for Problem {
+    fn from(error: PublicKeyError) -> Self {
+        let text = error.to_string();
+        match error {
+            PublicKeyError::Store(error) => error.into(),
+            PublicKeyError::Known => Self::conflict("key_known", text),
+            PublicKeyError::TooMany => Self::conflict("too_many_keys", text),
+        }
+    }
+}
+
+/// What the vault cannot do is never the caller's fault.
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        let cause: &dyn std::error::Error = &error;
+        tracing::error!(error = %chain(cause), "the vault failed");
+        Self::internal()
     }
 }
 

@@ -167,7 +167,7 @@ async fn granted(state: &AppState, role: &RoleName) -> Result<Permissions, Probl
     granted.ok_or_else(|| Problem::invalid("role", format!("there is no role {:?}", role.as_str())))
 }
 
-async fn outranks(state: &AppState, actor: &Actor, user: &User) -> Result<(), Problem> {
+pub(super) async fn outranks(state: &AppState, actor: &Actor, user: &User) -> Result<(), Problem> {
     let granted = state.store.role_permissions(&user.role).await?.unwrap_or_default();
     within_own(actor, &granted)
 }

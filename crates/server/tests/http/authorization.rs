@@ -25,6 +25,8 @@ use Needs::{Nothing, One, Somebody};
 
 const VIEW: Needs = One(&[Permission::PresenceView]);
 const MANAGE: Needs = One(&[Permission::PresenceManage]);
+const SESSIONS: Needs = One(&[Permission::SessionsViewOwn, Permission::SessionsViewAny]);
+const PURGE: Needs = One(&[Permission::SessionsDelete]);
 const SETTINGS: Needs = One(&[Permission::SettingsManage]);
 
 /// Placeholders in paths are filled with what exists nowhere.
@@ -54,7 +56,16 @@ const MATRIX: &[(&str, &str, Needs)] = &[
     ("get",    "/sessions/calendar",        VIEW),
     ("get",    "/sessions/session-events",  VIEW),
     ("get",    "/sessions/totals",          VIEW),
-    ("get",    "/sessions/{mac}",           VIEW),
+    // With a MAC address here; with a session's id in `access`.
+    ("get",    "/sessions/{id}",            VIEW),
+    ("get",    "/sessions",                 SESSIONS),
+    ("delete", "/sessions",                 PURGE),
+    ("delete", "/sessions/{id}",            PURGE),
+    ("put",    "/sessions/{id}/hold",       PURGE),
+    ("get",    "/sessions/{id}/commands",   SESSIONS),
+    ("get",    "/users/{id}/keys",          Somebody),
+    ("post",   "/users/{id}/keys",          Somebody),
+    ("delete", "/users/{id}/keys/{keyId}",  Somebody),
     ("post",   "/sessions/create",          MANAGE),
     ("delete", "/sessions/delete",          MANAGE),
     ("get",    "/devices",                  VIEW),
@@ -99,6 +110,9 @@ fn filled(path: &str) -> String {
         .replace("/users/{id}", "/users/user_01h455vb4pex5vsknk084sn02q")
         .replace("/tokens/{id}", "/tokens/token_01h455vb4pex5vsknk084sn02q")
         .replace("/sources/{id}", "/sources/source_01h455vb4pex5vsknk084sn02q")
+        .replace("/sessions/{id}/", "/sessions/sess_01h455vb4pex5vsknk084sn02q/")
+        .replace("/sessions/{id}", "/sessions/00:00:5E:00:53:99")
+        .replace("{keyId}", "key_01h455vb4pex5vsknk084sn02q")
         .replace("{mac}", "00:00:5E:00:53:99")
         .replace("{name}", "no-such-role")
 }

@@ -8,6 +8,7 @@ mod sessions;
 mod summary;
 mod timeline;
 
+pub(super) use self::sessions::{DeviceSessions, PeriodQuery, of_device};
 use super::Routes;
 
 pub(super) fn router() -> Routes {

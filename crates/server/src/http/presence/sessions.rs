@@ -14,18 +14,21 @@ use sojourn_store::presence::{
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use crate::http::{
-    Routes,
-    actor::{Allowed, may},
-    extract::{Json, OptionalJson, Path, Query},
-    page::Page,
-    problem::Problem,
-    tracking,
-    wire::{
-        self, schema,
-        sessions::{CalendarWire, SessionWire, SessionWriter},
-        streamed::{self, Items},
+use crate::{
+    http::{
+        Routes,
+        actor::{Allowed, may},
+        extract::{Json, OptionalJson, Query},
+        page::Page,
+        problem::Problem,
+        tracking,
+        wire::{
+            self, schema,
+            sessions::{CalendarWire, SessionWire, SessionWriter},
+            streamed::{self, Items},
+        },
     },
+    state::AppState,
 };
 
 /// Sessions on a page where a page is asked for without a limit, and at most.
@@ -38,7 +41,6 @@ pub(super) fn router() -> Routes {
         .routes(routes!(delete))
         .routes(routes!(list))
         .routes(routes!(calendar))
-        .routes(routes!(of_device))
 }
 
 /// A session that a person enters.
@@ -334,43 +336,29 @@ async fn calendar(
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct PeriodQuery {
+pub(in crate::http) struct PeriodQuery {
     /// The last so many minutes, hours, days, weeks, months or years, or `all`; `1 day` unless said otherwise.
     #[param(schema_with = schema::period, required = false)]
     period: Option<Period>,
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Path)]
-struct DevicePath {
-    /// The device's MAC address.
-    #[param(schema_with = schema::mac)]
-    mac: String,
-}
-
 /// Sessions of a device, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-struct DeviceSessions<'a> {
+pub(in crate::http) struct DeviceSessions<'a> {
     /// Always `true`.
     success: bool,
     sessions: Vec<SessionWire<'a>>,
 }
 
-/// Sessions of a device that overlap a period up to now
-#[utoipa::path(
-    get, path = "/sessions/{mac}", tag = "presence", operation_id = "sessions_of_device", params(DevicePath, PeriodQuery),
-    responses((status = 200, body = DeviceSessions<'_>))
-)]
-async fn of_device(
-    Allowed { state, .. }: Allowed<may::PresenceView>,
-    Path(DevicePath { mac }): Path<DevicePath>,
-    Query(query): Query<PeriodQuery>,
+/// Sessions of a device that overlap a period up to now.
+///
+/// The path that names a device may name an access session as well: the handler is theirs.
+pub(in crate::http) async fn of_device(
+    state: AppState,
+    mac: &str,
+    query: PeriodQuery,
 ) -> Result<axum::response::Response, Problem> {
-    if mac == "storage" {
-        // A path of another resource, and never a device.
-        return Err(Problem::not_found("such path"));
-    }
-    let mac = wire::mac("mac", &mac)?;
+    let mac = wire::mac("mac", mac)?;
     let now = state.now();
     let period = query.period.unwrap_or(Period::days(1));
     // Sessions entered for a time to come belong to no period up to now.

@@ -1,5 +1,6 @@
 //! What goes over the wire, and how: local dates, durations as text, colours, and lists that stream.
 
+pub mod access;
 pub mod devices;
 pub mod events;
 pub mod identity;
