@@ -109,6 +109,55 @@ impl Drop for Server {
     }
 }
 
+fn commands(arguments: &[&str]) -> (i32, String, String) {
+    let mut command = sojourn();
+    command.arg("commands").args(arguments);
+    finish(command, "")
+}
+
+#[test]
+fn finds_the_commands_of_a_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one.cast");
+    let text = concat!(
+        "{\"version\": 2, \"width\": 80, \"height\": 24}\n",
+        "[0.1, \"o\", \"box$ \"]\n",
+        "[1.25, \"i\", \"echo hi\"]\n",
+        "[1.3, \"o\", \"echo hi\"]\n",
+        "[2.5, \"i\", \"\\r\"]\n",
+        "[2.6, \"o\", \"\\r\\nhi\\r\\nbox$ \"]\n",
+        "[3.0, \"i\", \"ex"
+    );
+    std::fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    let json: Value = serde_json::from_str(&done(commands(&[path, "--json"]))).unwrap();
+    let expected = serde_json::json!({"commands": [{
+        "elapsed": 2500, "command": "echo hi", "output_preview": "hi",
+        "source": "screen", "confidence": "inferred", "kind": "shell",
+    }]});
+    assert_eq!(json, expected, "a last line that was cut off is the end");
+    let text = done(commands(&[path]));
+    assert!(text.contains("0:00:02  shell  inferred    echo hi"), "{text}");
+
+    // Without the input, less is known, but the screen still tells.
+    let shown: String = std::fs::read_to_string(&file)
+        .unwrap()
+        .lines()
+        .filter(|line| !line.contains("\"i\""))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(&file, shown).unwrap();
+    assert!(done(commands(&[path, "--json"])).contains("\"echo hi\""));
+
+    std::fs::write(&file, "no recording\n").unwrap();
+    let error = failed(commands(&[path]));
+    assert!(error.contains("one.cast") && error.contains("not the header of an asciicast"), "{error}");
+    assert!(failed(commands(&["/nowhere.cast"])).contains("/nowhere.cast"));
+    assert_eq!(commands(&[]).0, 2);
+    let (code, help, _) = commands(&["--help"]);
+    assert_eq!((code, help.contains("--json")), (0, true), "{help}");
+}
+
 #[test]
 fn wrong_usage_is_two_and_trouble_is_one() {
     let folder = tempfile::tempdir().unwrap();

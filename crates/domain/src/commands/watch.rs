@@ -178,13 +178,25 @@ impl Watch {
         if self.candidate.is_some() {
             self.settle(terminal);
         }
-        let end = self.rows.cursor(terminal);
-        if let Some(Open { mut entry, capture, .. }) = self.open.take() {
-            entry.output_preview = capture.finish(terminal, &self.rows, end);
-            self.ready.push(entry);
+        let (end, shown) = (self.end_of_output(terminal), self.shown);
+        let waits = end != self.rows.cursor(terminal);
+        self.close(terminal, end);
+        // Nobody knows whether the last command was over, unless a prompt came after it.
+        if !waits && let Some(entry) = self.ready.last_mut().filter(|entry| entry.until == Some(shown)) {
+            entry.until = None;
         }
         self.flush_echoed();
         self.ready.sort_by_key(|entry| entry.elapsed);
+    }
+
+    /// Where output ends: in front of a known prompt, if the cursor stands behind one.
+    fn end_of_output(&self, terminal: &Terminal) -> Place {
+        let cursor = self.rows.cursor(terminal);
+        let left = self.rows.left(terminal, cursor);
+        match self.prompts.exact(&left) {
+            Some(known) => Place { col: cursor.col.saturating_sub(known.chars().count()), ..cursor },
+            None => cursor,
+        }
     }
 
     pub(super) fn hibernate(&mut self) {

@@ -4,6 +4,7 @@
 
 mod audit;
 mod backup;
+mod commands;
 mod import;
 mod scan;
 mod sensor;
@@ -57,6 +58,8 @@ enum Command {
     Backup(backup::Backup),
     /// Bring the state from such a file back; the server must not run
     Restore(backup::Restore),
+    /// Find the commands in a recording of a terminal
+    Commands(commands::Commands),
     /// Print the OpenAPI document
     #[command(hide = true)]
     Openapi,
@@ -157,6 +160,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Scan(scan) => runtime()?.block_on(scan.run()),
         Command::Sensor(sensor) => runtime()?.block_on(sensor.run()),
         Command::Import(import) => runtime()?.block_on(import.run()),
+        Command::Commands(commands) => commands.run(),
         Command::Openapi => print(crate::http::openapi::text()),
     }
 }
