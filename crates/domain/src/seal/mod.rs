@@ -13,9 +13,13 @@
 //! manifest holds the data key's hash, so there is one key, and one text, that fits.
 
 pub mod frame;
+pub mod index;
+pub mod manifest;
 mod sign;
+pub mod verify;
 
 pub use frame::{DataKey, Format, Genesis, Position, Sealer};
+pub use manifest::{Gap, GapReason, Manifest};
 pub use sign::{Hash, PublicKey, SigningKey};
 
 /// What is wrong with sealed bytes.
