@@ -18,7 +18,7 @@ use axum_server::{
 use hyper_util::rt::TokioTimer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use sojourn_sensor::engine::{self, Engine};
-use sojourn_store::{Entropy, Store, SystemClock, identity::SecretHash};
+use sojourn_store::{Entropy, Store, SystemClock, identity::SecretHash, in_use};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +53,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let tls_files = config.tls.clone();
 
     let store = Store::open(&config.database.0).await.context("open the database")?;
+    let _claim = in_use::claim(&config.database.0, in_use::Purpose::Serve).await?;
     let listener = TcpListener::bind(config.http).with_context(|| format!("listen on {}", config.http))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;

@@ -10,7 +10,10 @@
 //! SQLite has one writer: all changes go through [`Store::write`], a pool of one connection, so
 //! that writers queue in memory instead of meeting "database is locked". Readers never wait.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::{
     Any, AnyPool, Executor as _, Transaction,
@@ -177,6 +180,13 @@ impl Store {
         self.read.close().await;
         self.write.close().await;
     }
+}
+
+/// The file of a SQLite database that is in one.
+pub(crate) fn url_of_file(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:")?.split('?').next()?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    (!path.is_empty() && path != ":memory:").then(|| path.into())
 }
 
 #[cfg(test)]

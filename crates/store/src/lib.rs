@@ -10,6 +10,7 @@ pub mod clock;
 pub mod connections;
 pub mod db;
 pub mod identity;
+pub mod in_use;
 pub mod nodes;
 pub mod presence;
 pub mod public_keys;

@@ -49,7 +49,9 @@ pub enum VaultError {
     Exposed(String),
     #[error("the master key is not 32 bytes in base64")]
     Unreadable,
-    #[error("the database belongs to another master key than this one")]
+    #[error(
+        "the database belongs to another master key than this one: bring the master.key that it was made with"
+    )]
     OtherKey,
     #[error("the value was not sealed by this master key for this purpose, or was altered")]
     Altered,

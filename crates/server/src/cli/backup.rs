@@ -18,6 +18,7 @@ use sojourn_domain::time::Clock as _;
 use sojourn_store::{
     Store, SystemClock,
     audit::{By, Deed},
+    in_use,
 };
 
 use super::{Place, print_json};
@@ -81,6 +82,7 @@ impl Restore {
         // A running server keeps what it knows of presence in memory, and would write it over this.
         let _lock = self.place.lock()?;
         let store = self.place.open().await?;
+        let _claim = in_use::claim(&self.place.database()?, in_use::Purpose::Replace).await?;
         let loaded = store.load(&mut open(&self.file)?, self.force).await.with_context(|| {
             let hint = if self.force { "" } else { " (--force replaces what is there)" };
             format!("restore {}{hint}", self.file.display())

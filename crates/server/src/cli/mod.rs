@@ -96,21 +96,23 @@ impl Place {
 
     /// Opens the installation's store, beside a running server if there is one.
     pub(crate) async fn open(&self) -> anyhow::Result<Store> {
+        Store::open(&self.database()?).await.context("open the database")
+    }
+
+    /// The address of the installation's database. Its data directory is made, if it is in one.
+    pub(crate) fn database(&self) -> anyhow::Result<String> {
         let settings = self.settings()?;
-        let url = match (settings.database, settings.data_dir) {
-            (Some(database), _) => database,
+        match (settings.database, settings.data_dir) {
+            (Some(database), _) => Ok(database),
             (None, Some(data_dir)) => {
                 crate::serve::prepare_data_dir(&data_dir)?;
-                crate::config::database_url(None, &data_dir).0
+                Ok(crate::config::database_url(None, &data_dir).0)
             }
             (None, None) => {
-                return Err(Usage(anyhow::anyhow!(
-                    "which installation? give --data-dir DIR or --database URL"
-                ))
-                .into());
+                Err(Usage(anyhow::anyhow!("which installation? give --data-dir DIR or --database URL"))
+                    .into())
             }
-        };
-        Store::open(&url).await.context("open the database")
+        }
     }
 
     /// Keeps a server from running on the data directory, where one is named.
