@@ -12,3 +12,4 @@ pub mod password;
 pub mod refusals;
 pub mod serve;
 pub mod state;
+pub mod turns;

@@ -16,10 +16,16 @@ use argon2::{
     Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash::phc,
 };
 use serde::Deserialize;
-use sojourn_store::{Entropy, identity::PasswordHash};
+use sojourn_store::{
+    Entropy,
+    identity::{GuessSubject, PasswordHash},
+};
 use tokio::sync::Semaphore;
 
-use crate::http::problem::Problem;
+use crate::{
+    http::problem::Problem,
+    turns::{Turn, Turns},
+};
 
 /// NIST SP 800-63B asks for at least eight.
 const SHORTEST: usize = 8;
@@ -86,6 +92,7 @@ pub struct Passwords {
     /// What the password of a user that does not exist is compared with, so that the time it
     /// takes tells nothing.
     nobody: Arc<OnceLock<String>>,
+    turns: Turns,
     entropy: Entropy,
 }
 
@@ -104,8 +111,15 @@ impl Passwords {
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Arc::new(AtomicUsize::new(0)),
             nobody: Arc::default(),
+            turns: Turns::default(),
             entropy,
         }
+    }
+
+    /// Waits until nobody else tries this name from this address. To be held from before the attempt is
+    /// charged until it is known whether it was right.
+    pub async fn turn(&self, subject: &GuessSubject) -> Result<Turn, Problem> {
+        self.turns.take(subject).await
     }
 
     /// What is kept of a password.

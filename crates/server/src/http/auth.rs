@@ -165,9 +165,10 @@ async fn setup(
     Json(request): Json<SetupRequest>,
 ) -> Result<Response, Problem> {
     let Visitor { state, client, .. } = visitor;
-    let now = state.now();
     // Codes cannot be guessed; this is for those who try all the same.
     let subject = GuessSubject::new("?setup", client.address);
+    let _turn = state.passwords.turn(&subject).await?;
+    let now = state.now();
     charge(&state, &subject, client, "auth.setup", now).await?;
     let admin = NewUser {
         id: state.entropy.id(now),
@@ -213,10 +214,11 @@ async fn login(
     Json(request): Json<LoginRequest>,
 ) -> Result<Response, Problem> {
     let Visitor { state, client, .. } = visitor;
-    let now = state.now();
     let name: Option<UserName> = request.name.parse().ok();
     // All names that no user can have are one name.
     let subject = GuessSubject::new(&name.as_ref().map_or("?".to_owned(), UserName::key), client.address);
+    let _turn = state.passwords.turn(&subject).await?;
+    let now = state.now();
     charge(&state, &subject, client, "auth.login", now).await?;
     let user = match &name {
         Some(name) => state.store.user_by_name(name).await?,
@@ -391,8 +393,9 @@ async fn change_password(
     Known { state, actor }: Known,
     Json(request): Json<PasswordRequest>,
 ) -> Result<Json<Done>, Problem> {
-    let now = state.now();
     let subject = GuessSubject::new(&actor.name.to_ascii_lowercase(), actor.client.address);
+    let _turn = state.passwords.turn(&subject).await?;
+    let now = state.now();
     charge(&state, &subject, actor.client, "auth.password", now).await?;
     if !confirm(&state, &actor, request.current).await? {
         let deed = Deed::refused("auth.password", actor.user, json!({}));

@@ -1,6 +1,7 @@
 //! Logging in, and who may change whom.
 
 use axum::http::StatusCode;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sojourn_domain::{
     policy::{Permission, Permissions},
@@ -36,6 +37,34 @@ async fn the_first_administrator_is_made_once() {
     let again = setup("the code").await;
     assert_eq!((again.status, again.code().as_str()), (StatusCode::CONFLICT, "setup_over"));
     assert!(house.audit().await.iter().any(|entry| entry.action == "auth.setup" && entry.outcome == "done"));
+}
+
+#[tokio::test]
+async fn right_passwords_at_once_are_all_right_and_wrong_ones_gain_nothing() {
+    let house = House::new().await;
+    house.user("alice", "user").await;
+    let attempt = |password| house.post("/auth/login", login("alice", password)).into_future();
+    // Some failures before, as somebody has who then finds the password.
+    for _ in 0..5 {
+        assert_eq!(attempt("wrong").await.status, StatusCode::UNAUTHORIZED);
+    }
+    let answers = join_all((0..30).map(|_| attempt(PASSWORD))).await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::OK), "{answers:?}");
+    // Those who guess at once are heard as often as those who guess one by one.
+    let answers = join_all((0..30).map(|_| attempt("wrong"))).await;
+    let count = |status| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(StatusCode::UNAUTHORIZED), count(StatusCode::TOO_MANY_REQUESTS)), (9, 21));
+}
+
+#[tokio::test]
+async fn many_people_behind_one_address_log_in_at_once() {
+    let house = House::new().await;
+    for number in 0..24 {
+        house.user(&format!("user{number}"), "user").await;
+    }
+    let attempt = |n| house.post("/auth/login", login(&format!("user{n}"), PASSWORD)).into_future();
+    let answers = join_all((0..24).map(attempt)).await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::OK), "{answers:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@
 //!   failed is always heard.
 //!
 //! An attempt is charged before the password is looked at, and given back when it was right, so
-//! that attempts at once gain nothing. While something is blocked, attempts are not charged.
+//! that attempts at once gain nothing; callers take turns, so that right ones at once lose nothing. While something is blocked, attempts are not charged.
 
 use std::net::IpAddr;
 
@@ -38,12 +38,18 @@ impl GuessSubject {
         Self { name_key: name_key.to_owned(), address: network(address) }
     }
 
+    /// The address, as it is counted.
+    pub fn address(&self) -> String {
+        format!("address:{}", self.address)
+    }
+
+    /// The name from this address, as it is counted.
+    pub fn pair(&self) -> String {
+        format!("pair:{}@{}", self.name_key, self.address)
+    }
+
     fn rows(&self) -> [(String, Limit); 3] {
-        [
-            (format!("address:{}", self.address), ADDRESS),
-            (format!("name:{}", self.name_key), NAME),
-            (format!("pair:{}@{}", self.name_key, self.address), PAIR),
-        ]
+        [(self.address(), ADDRESS), (format!("name:{}", self.name_key), NAME), (self.pair(), PAIR)]
     }
 }
 
