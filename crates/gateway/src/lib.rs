@@ -5,7 +5,7 @@
 
 pub mod admission;
 pub mod front;
-pub mod protocols;
 pub mod keys;
+pub mod protocols;
 pub mod session;
 mod sinks;

@@ -275,10 +275,22 @@ fn the_whole_state_is_backed_up_while_running_and_restored_elsewhere() {
     done(run(&["backup", text], &one, ""));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(failed(run(&["restore", text, "--force"], &one, "")).contains("a server runs"));
+    // Nor by the way past the data directory.
+    let beside = |database: &str| {
+        let mut command = sojourn();
+        command.args(["restore", text, "--force", "--database", database]);
+        finish(command, "")
+    };
+    let its_file = format!("sqlite:{}", one.join("sojourn.sqlite").display());
+    assert!(failed(beside(&its_file)).contains("a server runs on the database"));
     server.stop();
+    done(beside(&its_file));
     done(run(&["restore", text], &two, ""));
     assert!(failed(run(&["restore", text], &two, "")).contains("--force"));
     done(run(&["restore", text, "--force"], &two, ""));
+    // The backup holds no key of what is sealed in it: that comes by another way.
+    let bring_key = |to: &str| std::fs::copy(one.join("master.key"), path(to).join("master.key")).unwrap();
+    bring_key("two");
     // What was true there is true here: the token works.
     let server = Server::start(&two, &[]);
     assert!(server.get("/users", token.trim()).contains("\"alice\""));
@@ -289,8 +301,109 @@ fn the_whole_state_is_backed_up_while_running_and_restored_elsewhere() {
     let Some(database) = postgres::fresh_database() else { return };
     done(run(&["restore", text, "--database", database.url()], &path("four"), ""));
     assert_eq!(database.sql("SELECT name FROM users"), "alice\n");
+    bring_key("four");
     let server = Server::start(&path("four"), &["--database", database.url()]);
     assert!(server.get("/users", token.trim()).contains("\"alice\""));
+    assert!(failed(beside(database.url())).contains("a server runs on the database"));
+    server.stop();
+    // PostgreSQL notices a while after the connection is gone.
+    while beside(database.url()).0 != 0 {}
+}
+
+/// A certificate for the loopback that nobody else trusts; `false` without openssl.
+fn self_signed(folder: &Path, name: &str, cert: &Path, key: &Path) -> bool {
+    let config = folder.join("openssl.cnf");
+    std::fs::write(
+        &config,
+        "[req]\ndistinguished_name = name\nx509_extensions = use\n[name]\n\
+         [use]\nbasicConstraints = CA:FALSE\nsubjectAltName = IP:127.0.0.1\n",
+    )
+    .unwrap();
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", &format!("/CN={name}"), "-config"])
+        .arg(&config)
+        .arg("-keyout")
+        .arg(key)
+        .arg("-out")
+        .arg(cert)
+        .output();
+    made.is_ok_and(|output| output.status.success())
+}
+
+/// A sensor on a lease file.
+fn sensor(server: &Server, folder: &Path, token: &str, more: &[&str]) -> Child {
+    let until = 4_000_000_000u32;
+    let leases = folder.join("leases");
+    std::fs::write(&leases, format!("{until} aa:bb:cc:dd:ee:07 10.0.0.7 host *\n")).unwrap();
+    let mut command = sojourn();
+    command
+        .args(["sensor", "--server", &format!("https://{}", server.address), "--token", token])
+        .args(["--name", "attic", "--interval", "1s", "--leases"])
+        .arg(leases)
+        .arg("--buffer")
+        .arg(folder.join("buffer"))
+        .args(more);
+    command.stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[tokio::test]
+async fn a_sensor_reports_over_tls_to_a_server_whose_certificate_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    if !self_signed(folder.path(), "here", &cert, &key) {
+        return skip::whole("openssl is not installed");
+    }
+    let data = folder.path().join("data");
+    done(run(
+        &["user", "add", "alice", "--role", "admin", "--password-stdin"],
+        &data,
+        &format!("{PASSWORD}\n"),
+    ));
+    let token = done(run(&["token", "create", "--user", "alice"], &data, ""));
+    let token = token.trim();
+    let (cert_text, key_text) = (cert.to_str().unwrap(), key.to_str().unwrap());
+    let server = Server::start(&data, &["--tls-cert", cert_text, "--tls-key", key_text]);
+
+    // Without the certificate it trusts nobody, says so, and keeps its reports.
+    let mut stranger = sensor(&server, folder.path(), token, &[]);
+    let mut log = BufReader::new(stranger.stderr.take().unwrap()).lines();
+    let warning =
+        log.find(|line| line.as_ref().is_ok_and(|line| line.contains("cannot report"))).unwrap().unwrap();
+    assert!(warning.to_ascii_lowercase().contains("certificate"), "{warning}");
+    kill_process(Pid::from_child(&stranger), Signal::TERM).unwrap();
+    assert_eq!(stranger.wait().unwrap().code(), Some(0));
+    assert!(std::fs::read_dir(folder.path().join("buffer")).unwrap().count() > 0);
+
+    let mut trusting = sensor(&server, folder.path(), token, &["--ca", cert_text]);
+    let ask = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(&std::fs::read(&cert).unwrap()).unwrap()])
+        .no_proxy()
+        .build()
+        .unwrap();
+    let url = format!("https://{}/devices/AA:BB:CC:DD:EE:07", server.address);
+    let found = loop {
+        let answer = ask.get(&url).bearer_auth(token).send().await.unwrap();
+        if answer.status() != 404 {
+            break answer;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(found.status().is_success());
+    let device: Value = serde_json::from_str(&found.text().await.unwrap()).unwrap();
+    assert_eq!(device["hostname"], "host", "{device}");
+    kill_process(Pid::from_child(&trusting), Signal::TERM).unwrap();
+    assert_eq!(trusting.wait().unwrap().code(), Some(0));
     server.stop();
 }
 
@@ -298,35 +411,7 @@ fn the_whole_state_is_backed_up_while_running_and_restored_elsewhere() {
 async fn with_a_certificate_it_speaks_https_and_takes_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    let config = folder.path().join("openssl.cnf");
-    std::fs::write(
-        &config,
-        "[req]\ndistinguished_name = name\nx509_extensions = use\n[name]\n\
-         [use]\nbasicConstraints = CA:FALSE\nsubjectAltName = IP:127.0.0.1\n",
-    )
-    .unwrap();
-    let make = |name: &str| {
-        let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-days",
-                "2",
-            ])
-            .args(["-subj", &format!("/CN={name}"), "-config"])
-            .arg(&config)
-            .arg("-keyout")
-            .arg(&key)
-            .arg("-out")
-            .arg(&cert)
-            .output();
-        made.is_ok_and(|output| output.status.success())
-    };
+    let make = |name: &str| self_signed(folder.path(), name, &cert, &key);
     if !make("one") {
         return skip::whole("openssl is not installed");
     }
