@@ -28,7 +28,7 @@ if (!empty) for (let i = 0; i < Number(process.env.MOCK_SESSIONS ?? 640); i++) {
   const c = connections[(i * 7) % connections.length], [userId, username] = people[(i * 5) % 3], length = ((i * 7919) % 5400) * 1000 + 20_000, at = START - i * 1.7 * HOUR - HOUR, reason = ends[(i * 3) % ends.length];
   const failed = reason === 'unreachable' || reason === 'login_refused', purpose = i % 9 === 4 ? 'exec' : i % 13 === 6 ? 'subsystem' : i % 31 === 9 ? 'forward' : 'shell';
   const recorded = !failed && purpose !== 'subsystem' && purpose !== 'forward';
-  sessions.push({ id: id('sess'), userId, username, protocol: c.protocol, startedAt: iso(at), endedAt: iso(at + (failed ? 3000 : length)), hasRecording: recorded, fileSize: recorded ? (i === 6 ? 412_000_000 : length * 3) : null, connectionId: c.id, connectionName: c.name, live: false, clientAddress: i % 2 ? '10.0.4.20' : '192.168.7.31', clientKind: i % 2 ? 'native' : 'web', purpose, command: purpose === 'exec' ? 'tar czf - /srv | wc -c' : purpose === 'subsystem' ? 'sftp' : null, recording: !recorded ? 'none' : i % 11 === 5 ? 'incomplete' : 'sealed', commandCount: recorded ? (purpose === 'exec' ? 1 : 14) : 0, endReason: reason, endDetail: reason === 'terminated' ? 'ended by admin: maintenance window is over' : failed ? (reason === 'unreachable' ? `${c.host} did not answer within 10 s` : 'the target refused the password of root') : null, exitStatus: reason === 'closed' ? (i % 6 === 1 ? 130 : 0) : null, exitSignal: null, bytesIn: 4210, bytesOut: length * 2, target: `${c.username}@${c.host}:${c.port}`, legalHold: i === 2, node: 'node-a', viewers: [] });
+  sessions.push({ id: id('sess'), userId, username, protocol: c.protocol, startedAt: iso(at), endedAt: iso(at + (failed ? 3000 : length)), hasRecording: recorded, fileSize: recorded ? (i === 6 ? 412_000_000 : length * 3) : 0, sha256In: null, sha256Out: null, connectionId: c.id, connectionName: c.name, live: false, clientAddress: i % 2 ? '10.0.4.20' : '192.168.7.31', clientKind: i % 2 ? 'native' : 'web', purpose, command: purpose === 'exec' ? 'tar czf - /srv | wc -c' : purpose === 'subsystem' ? 'sftp' : null, recording: !recorded ? 'none' : i % 11 === 5 ? 'incomplete' : 'sealed', commandCount: recorded ? (purpose === 'exec' ? 1 : 14) : 0, endReason: reason, endDetail: reason === 'terminated' ? 'ended by admin: maintenance window is over' : failed ? (reason === 'unreachable' ? `${c.host} did not answer within 10 s` : 'the target refused the password of root') : null, exitStatus: reason === 'closed' ? (i % 6 === 1 ? 130 : 0) : null, exitSignal: null, bytesIn: 4210, bytesOut: length * 2, target: `${c.username}@${c.host}:${c.port}`, legalHold: i === 2, node: 'node-a', viewers: [] });
 }
 const shown = (c, user, perms) => {
   const own = c.ownerId === user.id, edit = own || perms.includes('connections.edit_any'), sees = edit || perms.includes('sessions.view_any');
@@ -55,7 +55,7 @@ function castOf(session) {
   });
   return lines.join('\n') + '\n';
 }
-const commandsOf = (session) => session.commandCount === 0 ? [] : live.has(session.id) ? live.get(session.id).commands : COMMANDS.slice(0, session.commandCount).map((command, i) => { const elapsed = Math.round(((Date.parse(session.endedAt) - Date.parse(session.startedAt)) * i) / COMMANDS.length) + 800; return { id: `cmd_${session.id}_${i}`, timestamp: iso(Date.parse(session.startedAt) + elapsed), elapsed, command, output_preview: reply(command).replace(/\x1b\[[0-9;]*m/g, '').replaceAll('\r', ''), source: i % 2 ? 'screen' : 'osc133', confidence: i % 2 ? 'inferred' : 'exact', exitCode: i === 4 ? 1 : 0 }; });
+const commandsOf = (session) => session.commandCount === 0 ? [] : live.has(session.id) ? live.get(session.id).commands : COMMANDS.slice(0, session.commandCount).map((command, i) => { const elapsed = Math.round(((Date.parse(session.endedAt) - Date.parse(session.startedAt)) * i) / COMMANDS.length) + 800; return { id: `cmd_${session.id}_${i}`, timestamp: iso(Date.parse(session.startedAt) + elapsed), elapsed, command, output_preview: reply(command).replace(/\x1b\[[0-9;]*m/g, '').replaceAll('\r', ''), source: i % 2 ? 'screen' : 'osc133', confidence: i % 2 ? 'inferred' : 'exact', kind: 'shell', until: null, exitCode: i === 4 ? 1 : 0 }; });
 
 const tickets = new Map();
 const ticket = (what, user) => { const t = Math.random().toString(36).slice(2).padEnd(12, 'x'); tickets.set(t, { ...what, user }); return { ticket: t, expiresAt: iso(Date.now() + 30_000) }; };
@@ -105,7 +105,7 @@ export const accessRoutes = [
 
 // --- the make-believe shell -------------------------------------------------------------------------------
 function beginSession(connection, user, cols, rows) {
-  const s = { id: id('sess'), userId: user.id, username: user.name, protocol: connection.protocol, startedAt: iso(Date.now()), endedAt: null, hasRecording: true, fileSize: 0, connectionId: connection.id, connectionName: connection.name, live: true, clientAddress: '127.0.0.1', clientKind: 'web', purpose: 'shell', command: null, recording: 'live', commandCount: 0, endReason: null, endDetail: null, exitStatus: null, exitSignal: null, bytesIn: 0, bytesOut: 0, target: `${connection.username}@${connection.host}`, legalHold: false, node: 'node-a', viewers: [] };
+  const s = { id: id('sess'), userId: user.id, username: user.name, protocol: connection.protocol, startedAt: iso(Date.now()), endedAt: null, hasRecording: true, fileSize: 0, sha256In: null, sha256Out: null, connectionId: connection.id, connectionName: connection.name, live: true, clientAddress: '127.0.0.1', clientKind: 'web', purpose: 'shell', command: null, recording: 'live', commandCount: 0, endReason: null, endDetail: null, exitStatus: null, exitSignal: null, bytesIn: 0, bytesOut: 0, target: `${connection.username}@${connection.host}`, legalHold: false, node: 'node-a', viewers: [] };
   sessions.unshift(s);
   connection.lastUsedAt = s.startedAt;
   const began = Date.now(), clients = new Set();
@@ -121,7 +121,7 @@ function beginSession(connection, user, cols, rows) {
           const command = l.line.trim(); l.line = '';
           if (command === 'exit') { l.emit('\r\nlogout\r\n'); return l.end('closed', null, 0); }
           if (command.startsWith('flood')) { for (let i = 0; i < 400; i++) l.emit(`\r\n${i} ${'x'.repeat(90)}`); }
-          if (command) { l.commands.push({ id: id('cmd'), timestamp: iso(Date.now()), elapsed: Date.now() - began, command, output_preview: reply(command).replace(/\x1b\[[0-9;]*m/g, ''), source: 'screen', confidence: 'inferred', exitCode: null }); s.commandCount++; }
+          if (command) { l.commands.push({ id: id('cmd'), timestamp: iso(Date.now()), elapsed: Date.now() - began, command, output_preview: reply(command).replace(/\x1b\[[0-9;]*m/g, ''), source: 'screen', confidence: 'inferred', kind: 'shell', until: null, exitCode: null }); s.commandCount++; }
           l.emit(`\r\n${command ? `${reply(command)}\r\n` : ''}${PROMPT}`);
         } else if (char === '\x7f') { if (l.line) { l.line = l.line.slice(0, -1); l.emit('\b \b'); } } else if (char >= ' ') { l.line += char; l.emit(char); }
       }

@@ -99,7 +99,3 @@ export function verdict(found: Verification, at: (ms: number) => string): { text
       return { text: 'There is no recording', tone: 'plain' };
   }
 }
-
-export function viewerCount(session: Pick<AccessSession, 'viewers'>): number {
-  return Array.isArray(session.viewers) ? session.viewers.length : (session.viewers ?? 0);
-}

@@ -84,17 +84,17 @@ export type EndReason =
 
 export interface AccessSession {
   id: string;
-  userId: string | null;
-  username: string | null;
+  userId: string;
   protocol: Protocol;
   startedAt: string;
   endedAt: string | null;
   hasRecording: boolean;
-  fileSize: number | null;
-  connectionId: string | null;
-  connectionName: string | null;
+  fileSize: number;
+  connectionName: string;
+  username: string;
   live: boolean;
-  clientAddress: string | null;
+  connectionId: string;
+  clientAddress: string;
   clientKind: 'native' | 'web';
   purpose: 'shell' | 'exec' | 'subsystem' | 'forward';
   command: string | null;
@@ -106,10 +106,12 @@ export interface AccessSession {
   exitSignal: string | null;
   bytesIn: number;
   bytesOut: number;
-  target?: string | null;
+  sha256In: string | null;
+  sha256Out: string | null;
+  target: string | null;
   legalHold: boolean;
-  node?: string | null;
-  viewers?: Viewer[] | number | null;
+  node: string;
+  viewers: Viewer[];
 }
 
 export interface SessionPage extends Page {
@@ -136,7 +138,9 @@ export interface Command {
   output_preview: string;
   source: 'exec' | 'osc133' | 'screen';
   confidence: 'exact' | 'inferred';
+  kind: 'shell' | 'repl' | 'stdin' | 'password';
   exitCode: number | null;
+  until: number | null;
 }
 
 export interface Verification {
