@@ -98,6 +98,12 @@ const NEEDS: &[Need] = &[
         present: || program("git").is_some(),
     },
     Need {
+        name: "nginx",
+        package: "nginx",
+        without: "the test of the reverse proxy",
+        present: || program("nginx").is_some() || Path::new("/usr/sbin/nginx").is_file(),
+    },
+    Need {
         name: "Python with venv",
         package: "python3-venv",
         without: "the API's conformance test, tests with an S3 server, paramiko and asyncssh",
