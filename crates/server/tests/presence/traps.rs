@@ -2,6 +2,7 @@
 
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use sojourn_domain::time::Elapsed;
 use sojourn_store::presence::retention;
 use tokio_util::sync::CancellationToken;
 
@@ -141,6 +142,46 @@ async fn trap_2_retention_keeps_the_session_of_a_device_that_never_leaves() {
         assert_eq!(open.iter().filter(|s| s["ses_StillConnected"] == 1).count(), 1, "{open:?}");
         // Nor does it take what people entered.
         assert_eq!(told(&house, PRINTER).await, [["2025-08-01 08:00", "2025-08-01 09:00"]]);
+        house.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn trap_3_an_outage_makes_one_down_event_in_every_time_zone() {
+    // Before, in and after the night in which the clocks of the first two change.
+    for (zone, night) in [
+        ("Europe/Berlin", "2025-10-26"),
+        ("America/New_York", "2025-11-02"),
+        ("Asia/Kathmandu", "2025-10-26"),
+        ("Pacific/Kiritimati", "2025-12-31"),
+    ] {
+        let house = House::at("sqlite", zone, &format!("{night}T00:00:00")).await;
+        house.scan(&format!("{night}T00:30:00"), &[PHONE, PRINTER]).await;
+        house.send("PATCH", &format!("/devices/{PHONE}"), json!({ "alertDown": true })).await;
+        let left = house.now();
+        // The hour that comes twice is told by its distance from the beginning.
+        for minute in 1..=240 {
+            let at = left + Elapsed::from_minutes(minute);
+            let seen: &[&str] = if (100..200).contains(&minute) { &[PRINTER] } else { &[PHONE, PRINTER] };
+            house.scan(&at.rfc3339(), seen).await;
+        }
+        let events = house.get(&format!("/presence/events?mac={PHONE}")).await.json();
+        let told: Vec<_> = events["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| {
+                (event["type"].as_str().unwrap().to_owned(), event["at"].as_str().unwrap().to_owned())
+            })
+            .collect();
+        let at = |minute| (left + Elapsed::from_minutes(minute)).rfc3339();
+        let expected = [
+            ("Down Reconnected".to_owned(), at(200)),
+            ("Device Down".to_owned(), at(99)),
+            ("New Device".to_owned(), at(0)),
+        ];
+        assert_eq!(told, expected, "{zone}");
+        assert_eq!(house.get("/sessions/totals").await.json()[5], 1, "{zone}");
         house.stop().await;
     }
 }
