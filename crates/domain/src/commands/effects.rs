@@ -28,10 +28,11 @@ impl Watch {
             }
         }
         let head = self.entered.iter().position(|line| !line.echoed);
-        if head.is_none()
-            && let Some(line) = &mut self.current
-        {
-            line.edit.disturbed = true;
+        if head.is_none() {
+            self.note_shown(terminal);
+            if let Some(line) = &mut self.current {
+                line.edit.disturbed = true;
+            }
         }
         let screen = terminal.active_screen_kind();
         let Some(line) = head.and_then(|head| self.entered.get(head)).filter(|line| !line.edit.moved) else {
@@ -43,6 +44,10 @@ impl Watch {
         }
         let edit = &line.edit;
         let place = self.locate(terminal, edit, row);
+        if place.is_none() && row < edit.start.row {
+            // A prompt of several rows is drawn again.
+            return;
+        }
         let text = place.map(|place| self.rows.region(terminal, place, row, &edit.right));
         let before = self.candidate.take();
         let unmoved = self.rows.cursor(terminal) == edit.start;
@@ -62,12 +67,18 @@ impl Watch {
         if edit.prompt.trim().is_empty() {
             return (edit.start.row <= row).then_some(edit.start);
         }
-        let first = if edit.start.row <= row { edit.start.row } else { self.rows.oldest(terminal) };
         let known = self.prompts.exact(&edit.prompt);
-        self.rows
-            .find(terminal, &edit.prompt, first, row)
-            .or_else(|| self.rows.find(terminal, known?, first, row))
-            .max_by_row(known.and_then(|known| self.rows.find(terminal, known, first, row)))
+        let find = |first| {
+            self.rows
+                .find(terminal, &edit.prompt, first, row)
+                .max_by_row(known.and_then(|known| self.rows.find(terminal, known, first, row)))
+        };
+        if edit.start.row <= row {
+            return find(edit.start.row);
+        }
+        // The screen was cleared, and the prompt drawn further up: older prompts are not meant.
+        let below = self.below;
+        (below <= row).then(|| find(below)).flatten().or_else(|| find(self.logical_start(terminal, row)))
     }
 
     /// A row is left, and nobody knows where the lines are that wait: looks for one of them at a known
@@ -103,17 +114,10 @@ impl Watch {
             self.push(terminal, Kind::Shell, text, line.elapsed, &prompt, row + 1, line.edit.marked);
             return;
         }
-        let shown =
-            self.rows.region(terminal, Place { row: self.logical_start(terminal, row), col: 0 }, row, "");
-        if let Some(line) = self.entered.iter_mut().find(|line| !line.echoed) {
-            let text = line.model.text();
-            if line.model.certainty == Certainty::Certain
-                && !text.trim().is_empty()
-                && shown.ends_with(text.trim_end())
-            {
-                line.echoed = true;
-                return;
-            }
+        let start = Place { row: self.logical_start(terminal, row), col: 0 };
+        let shown = self.rows.region(terminal, start, row, "");
+        if self.match_end(terminal, start, row, &shown) {
+            return;
         }
         if self.entered.iter().any(|line| line.echoed) {
             let typed = self.current.as_ref().map(|line| line.model.text()).unwrap_or_default();
@@ -125,6 +129,66 @@ impl Watch {
                 self.prompts_left += 1;
             }
         }
+    }
+
+    /// Looks for one of the lines at the end of what is shown: behind an unknown prompt, or as the mere
+    /// echo of what is typed ahead.
+    fn match_end(&mut self, terminal: &Terminal, start: Place, row: u64, shown: &str) -> bool {
+        let ends = |line: &Line| {
+            let text = line.model.text();
+            let text = text.trim_end();
+            let prompt = shown.strip_suffix(text).unwrap_or_default();
+            let matches =
+                line.model.certainty == Certainty::Certain && !text.is_empty() && shown.ends_with(text);
+            matches.then(|| prompt.to_owned())
+        };
+        let drawn = self.prompt_start.is_some_and(|(place, _)| (start.row..=row).contains(&place.row));
+        let at_prompt = self.entered.iter().enumerate().find_map(|(position, line)| {
+            let prompt = ends(line).filter(|prompt| {
+                !prompt.trim().is_empty() && line.edit.screen == terminal.active_screen_kind()
+            })?;
+            let likely = drawn || (prompt::is_shellish(prompt.trim()) && self.prompts.resembles_any(&prompt));
+            likely.then_some((position, prompt))
+        });
+        if let Some((position, prompt)) = at_prompt {
+            for line in self.entered.iter_mut().take(position) {
+                line.echoed = true;
+            }
+            let Some(line) = self.entered.remove(position) else { return false };
+            let repl = self.prompts.judge(&prompt, self.running) == Asks::Repl;
+            if !repl {
+                self.close(terminal, start);
+                self.flush_some(position);
+                self.prompts.learn(&prompt);
+            }
+            let kind = if repl { Kind::Repl } else { Kind::Shell };
+            let text = line.model.text().trim_end().to_owned();
+            self.push(terminal, kind, text, line.elapsed, &prompt, row + 1, line.edit.marked);
+            return true;
+        }
+        let Some(line) = self.entered.iter_mut().find(|line| !line.echoed) else { return false };
+        if ends(line).is_some() {
+            line.echoed = true;
+            return true;
+        }
+        false
+    }
+
+    /// A line from the history is the one that was entered before, whatever an editor made of its
+    /// breaks; and what a shell indents to its prompt is not indented.
+    fn recall(&self, text: String, col: usize) -> String {
+        if let Some(before) = self.history.iter().rev().find(|before| same(before, &text)) {
+            return before.clone();
+        }
+        let blank = |line: &str| line.chars().take_while(|ch| *ch == ' ').count() >= col;
+        if !text.contains('\n') || !text.lines().skip(1).all(blank) {
+            return text;
+        }
+        let lines = text
+            .lines()
+            .enumerate()
+            .map(|(at, line)| if at == 0 { line } else { line.get(col..).unwrap_or("") });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     pub(super) fn logical_start(&self, terminal: &Terminal, row: u64) -> u64 {
@@ -177,7 +241,13 @@ impl Watch {
     }
 
     pub(super) fn accept(&mut self, terminal: &Terminal, line: &Line, candidate: Candidate, below: u64) {
-        let Candidate { place, prompt, found, text: shown, unmoved, .. } = candidate;
+        let Candidate { place, mut prompt, found, text: mut shown, unmoved, .. } = candidate;
+        if self.prompts.exact(&prompt).is_none() {
+            let plain = prompt::ungarble(&prompt);
+            if plain != prompt && self.prompts.exact(&plain).is_some() {
+                (prompt, shown) = (plain, prompt::ungarble(&shown));
+            }
+        }
         let edit = &line.edit;
         let typed = line.model.text();
         let certain = line.model.certainty == Certainty::Certain;
@@ -213,14 +283,17 @@ impl Watch {
             Some(shown)
         };
         let Some(text) = text else {
-            self.secret_asked = true;
+            self.secret_asked = Some(line.elapsed);
             self.hide_echoed();
             self.push(terminal, Kind::Password, REDACTED.to_owned(), line.elapsed, &prompt, below, false);
             return;
         };
-        let text = text.trim_end().to_owned();
+        let mut text = text.trim_end().to_owned();
         if text.trim().is_empty() {
             return;
+        }
+        if !certain && at_shell {
+            text = self.recall(text, place.col);
         }
         if continues && let Some(open) = &mut self.open {
             open.entry.command.push('\n');

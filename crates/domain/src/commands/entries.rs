@@ -8,6 +8,9 @@ use super::{
 };
 use crate::time::Elapsed;
 
+/// Commands that are remembered, to know them again.
+const MAX_HISTORY: usize = 32;
+
 impl Watch {
     /// Makes an entry the last one; the one before it is over.
     #[expect(clippy::too_many_arguments, reason = "they are the parts of one entry")]
@@ -24,10 +27,11 @@ impl Watch {
         self.close(terminal, Place { row: below.saturating_sub(1), col: 0 });
         if kind == Kind::Shell {
             self.running = shell::starts(&command);
-            self.secret_asked = false;
+            self.secret_asked = None;
         }
         let (source, confidence) =
             if marked { (Source::Osc133, Confidence::Exact) } else { (Source::Screen, Confidence::Inferred) };
+        let remembered = command.clone();
         let entry = DetectedCommand {
             elapsed,
             until: None,
@@ -38,6 +42,13 @@ impl Watch {
             kind,
             exit_code: None,
         };
+        if kind == Kind::Shell && remembered.len() < 4096 {
+            self.history.push_back(remembered);
+            if self.history.len() > MAX_HISTORY {
+                self.history.pop_front();
+            }
+        }
+        self.below = below;
         self.prompt_start = None;
         self.input_mark = None;
         let capture = Capture::new(terminal, below);
@@ -74,7 +85,9 @@ impl Watch {
                 continue;
             }
             let Some(line) = self.entered.remove(position) else { break };
-            let kind = if self.secret_asked {
+            let ahead = line.edit.prompt.trim().is_empty()
+                && self.secret_asked.is_some_and(|when| line.elapsed < when);
+            let kind = if ahead {
                 Kind::Password
             } else if left <= taken {
                 Kind::Shell

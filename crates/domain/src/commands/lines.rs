@@ -30,12 +30,21 @@ pub(super) struct Edit {
 pub(super) struct Line {
     pub(super) model: Model,
     pub(super) edit: Edit,
+    pub(super) began: Elapsed,
     /// When it was entered.
     pub(super) elapsed: Elapsed,
     /// It was shown, but not at the prompt of a shell: a program may have read it, or a shell will.
     pub(super) echoed: bool,
     /// What the screen held of it when it was entered.
     pub(super) seen: String,
+    /// It was on the screen when something else was shown.
+    pub(super) shown: bool,
+}
+
+impl Line {
+    pub(super) fn new(model: Model, edit: Edit, elapsed: Elapsed) -> Self {
+        Self { model, edit, began: elapsed, elapsed, echoed: false, seen: String::new(), shown: false }
+    }
 }
 
 /// A line that was read off the screen and only waits for its editor to let go of it.

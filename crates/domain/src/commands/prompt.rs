@@ -72,10 +72,16 @@ impl Prompts {
         }
         match running {
             Starts::Repl => Asks::Repl,
+            Starts::FullScreen if self.resembles_any(left) => Asks::NewShell,
             Starts::FullScreen => Asks::Program,
             Starts::Shell | Starts::Multiplexer if shellish => Asks::NewShell,
+            Starts::AnyPrompt if !asks_for_secret(shown) => Asks::NewShell,
             Starts::OtherPrompt if !is_question(shown) => Asks::NewShell,
-            Starts::Shell | Starts::Multiplexer | Starts::OtherPrompt | Starts::Unknown => {
+            Starts::Shell
+            | Starts::Multiplexer
+            | Starts::OtherPrompt
+            | Starts::AnyPrompt
+            | Starts::Unknown => {
                 if is_repl(shown) {
                     Asks::Repl
                 } else if self.resembles_any(left) || (shellish && shown.contains('@')) {
@@ -103,6 +109,13 @@ pub(super) fn is_question(shown: &str) -> bool {
         || shown.ends_with("[Y/n]")
         || shown.ends_with("[y/N]")
         || shown.ends_with("(y/n)")
+}
+
+/// What the text says if it was drawn with the line-drawing characters that a stray byte switches on.
+pub(super) fn ungarble(text: &str) -> String {
+    const DRAWN: &str = "♦▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£⋅";
+    let plain = |ch: char| DRAWN.chars().position(|drawn| drawn == ch).and_then(|at| u8::try_from(at).ok());
+    text.chars().map(|ch| plain(ch).map_or(ch, |at| char::from(b'`' + at))).collect()
 }
 
 /// Asks for a password in so many words.
@@ -144,7 +157,12 @@ fn resembles(left: &str, known: &str) -> bool {
 
 /// Whether a prompt asks for the rest of what was begun, as `PS2` does.
 pub(super) fn is_continuation(shown: &str) -> bool {
+    const WORDS: &str = "always array bquote braceparam case cmdand cmdor cmdsubst cond coproc cursh dquote elif \
+        else errpipe for foreach function heredoc if math mathsubst nocorrect pipe quote repeat select subsh then \
+        test until while ...";
     let shown = shown.trim();
-    shown.strip_suffix('>').is_some_and(|words| words.chars().all(|ch| ch.is_ascii_lowercase() || ch == ' '))
-        || matches!(shown, "..." | "…" | "∙" | "::" | "→")
+    let open = |words: &str| {
+        words.split(' ').all(|word| word.is_empty() || WORDS.split(' ').any(|known| known == word))
+    };
+    shown.strip_suffix('>').is_some_and(open) || matches!(shown, "..." | "…" | "∙" | "::" | "→")
 }

@@ -7,6 +7,8 @@ pub(super) enum Starts {
     Shell,
     /// Nothing new, but the prompt may look different afterwards.
     OtherPrompt,
+    /// Nothing new, but the prompt will look different afterwards.
+    AnyPrompt,
     /// A program that prompts for lines of its own.
     Repl,
     /// A program that takes the screen.
@@ -61,7 +63,7 @@ fn starts_simple(command: &str) -> Starts {
             && variable.chars().all(|ch| ch.is_alphanumeric() || ch == '_')
         {
             if matches!(variable, "PS1" | "PROMPT" | "PROMPT_COMMAND" | "RPROMPT" | "RPS1" | "prompt") {
-                return Starts::OtherPrompt;
+                return Starts::AnyPrompt;
             }
             continue;
         }
@@ -79,6 +81,9 @@ fn starts_simple(command: &str) -> Starts {
                 if name == "-u" || name == "-g" || name == "-U" || name == "-C" {
                     words.next();
                 }
+                continue;
+            }
+            "export" if words.peek().is_some_and(|next| next.contains("PS1=") || next.contains("PROMPT")) => {
                 continue;
             }
             "command" | "env" | "ionice" | "nice" | "nohup" | "noglob" | "setsid" | "stdbuf" | "strace"
@@ -277,7 +282,7 @@ mod tests {
             ("su - alice", Starts::Shell),
             ("cd x && python3.11 -i", Starts::Repl),
             ("FOO=1 /usr/bin/sqlite3 a.db", Starts::Repl),
-            ("PS1='$ '", Starts::OtherPrompt),
+            ("PS1='$ '", Starts::AnyPrompt),
             ("docker exec -it web sh", Starts::Shell),
             ("docker ps", Starts::Unknown),
             ("sudo vim /etc/hosts", Starts::FullScreen),

@@ -23,6 +23,7 @@ impl Watch {
             self.next_unknown = false;
             return;
         }
+        self.doubt(terminal);
         if self.current.is_none() && key.only_edits() {
             return;
         }
@@ -50,12 +51,18 @@ impl Watch {
     }
 
     /// Somebody begins to type. False where what is typed is no line.
-    pub(super) fn begin(&mut self, terminal: &Terminal) -> bool {
-        if self.candidate.is_some() && !self.editor {
+    fn begin(&mut self, terminal: &Terminal) -> bool {
+        let mut edit = self.edit_here(terminal);
+        let known = self.prompts.exact(&edit.prompt).is_some();
+        // A program may have switched bracketed paste on and left it so: then a prompt tells.
+        let passed = self.candidate.as_ref().is_some_and(|candidate| candidate.place.row < edit.start.row);
+        if self.candidate.is_some() && (!self.waits_for_editor(terminal) || (known && passed)) {
             self.settle(terminal);
         }
-        let mut edit = self.edit_here(terminal);
         if terminal.active_screen_kind() == ScreenKind::Alternate && !self.types_on_alternate(&edit) {
+            return false;
+        }
+        if self.running == Starts::FullScreen && !known && !edit.marked && !self.editor {
             return false;
         }
         edit.moved = self.entered.iter().any(|line| !line.echoed) && !edit.marked;
@@ -64,15 +71,35 @@ impl Watch {
             self.arrive(terminal, &edit);
         }
         let model = if std::mem::take(&mut self.next_unknown) { Model::unknown() } else { Model::new() };
-        self.current = Some(Line { model, edit, elapsed: self.now, echoed: false, seen: String::new() });
+        self.current = Some(Line::new(model, edit, self.now));
         true
     }
 
-    /// A known prompt waits, and has done so for a while: nothing that was entered is still coming.
+    /// Keys came before a prompt that is drawn now. A line editor would have shown them again: where
+    /// it has not, a program has taken them one by one, as pagers do.
+    fn doubt(&mut self, terminal: &Terminal) {
+        let Some(line) = self.current.take_if(|line| line.edit.moved || line.edit.disturbed) else { return };
+        let cursor = self.rows.cursor(terminal);
+        let left = self.rows.left(terminal, cursor);
+        let gone = self.prompts.exact(&left).is_some()
+            && self.shown > line.began
+            && self.now.as_millis() - self.shown.as_millis() > 100
+            && (self.editor || !line.shown)
+            && !line.model.text().trim().is_empty();
+        if !gone {
+            self.current = Some(line);
+        }
+    }
+
+    /// A prompt waits, and has done so for a while: nothing that was entered is still coming.
     pub(super) fn is_idle_at(&self, edit: &Edit) -> bool {
-        self.prompts.exact(&edit.prompt).is_some()
-            && self.entered.iter().all(|line| line.elapsed < self.shown)
-            && self.now.as_millis() - self.shown.as_millis() > 200
+        let last = self.entered.iter().filter(|line| !line.echoed).map(|line| line.elapsed).max();
+        let drawn = self.editor
+            && !edit.prompt.trim().is_empty()
+            && self.prompt_start.is_some_and(|(_, when)| last.is_none_or(|last| when > last));
+        (drawn || self.prompts.exact(&edit.prompt).is_some())
+            && last.is_none_or(|last| last < self.shown)
+            && self.now.as_millis() - self.shown.as_millis() > 150
     }
 
     pub(super) fn edit_here(&self, terminal: &Terminal) -> Edit {
@@ -115,7 +142,7 @@ impl Watch {
             Starts::FullScreen => false,
             Starts::Multiplexer | Starts::Shell => prompt::is_shellish(shown) || prompt::is_question(shown),
             Starts::Repl => true,
-            Starts::OtherPrompt | Starts::Unknown => {
+            Starts::AnyPrompt | Starts::OtherPrompt | Starts::Unknown => {
                 self.prompts.resembles_any(&edit.prompt) || prompt::asks_for_secret(shown)
             }
         }
@@ -171,6 +198,6 @@ impl Watch {
         let edit = self.edit_here(terminal);
         self.arrive(terminal, &edit);
         let model = Model::unknown();
-        self.entered.push_back(Line { model, edit, elapsed: self.now, echoed: false, seen: String::new() });
+        self.entered.push_back(Line::new(model, edit, self.now));
     }
 }

@@ -35,10 +35,14 @@ pub(super) struct Watch {
     pub(super) entered: VecDeque<Line>,
     pub(super) candidate: Option<Candidate>,
     pub(super) open: Option<Open>,
+    /// The row below the last line that took effect.
+    pub(super) below: u64,
+    /// The last commands of shells.
+    pub(super) history: VecDeque<String>,
     /// What the last command of a shell started.
     pub(super) running: Starts,
-    /// A secret was asked for since the last command of a shell.
-    pub(super) secret_asked: bool,
+    /// When a secret was entered last, since the last command of a shell.
+    pub(super) secret_asked: Option<Elapsed>,
     /// The next line begins with what nobody typed.
     pub(super) next_unknown: bool,
     /// Prompts that were left behind while lines waited that had been shown elsewhere.
@@ -64,8 +68,10 @@ impl Watch {
             entered: VecDeque::new(),
             candidate: None,
             open: None,
+            below: 0,
+            history: VecDeque::new(),
             running: Starts::Unknown,
-            secret_asked: false,
+            secret_asked: None,
             next_unknown: false,
             prompts_left: 0,
             edited_elsewhere: false,
@@ -84,9 +90,7 @@ impl Watch {
     }
 
     pub(super) fn output_over(&mut self, terminal: &Terminal) {
-        if self.candidate.is_some() && !self.editor {
-            self.settle(terminal);
-        }
+        self.leave_line(terminal);
         if !self.has_input {
             self.guess_typing(terminal);
         }
@@ -100,6 +104,11 @@ impl Watch {
             self.settle(terminal);
         }
         self.editor = true;
+        if terminal.active_screen_kind() == ScreenKind::Primary {
+            // Some shells give the line back to be edited further.
+            self.edited_elsewhere = false;
+        }
+        self.note_shown(terminal);
         self.prompt_start = Some((self.rows.cursor(terminal), self.now));
         if self.has_input {
             let waiting = self.entered.iter_mut().filter(|line| !line.echoed);
@@ -107,6 +116,18 @@ impl Watch {
                 line.edit.moved |= !line.edit.marked;
             }
         }
+    }
+
+    /// Something else is about to be shown: is what was typed so far on the screen?
+    pub(super) fn note_shown(&mut self, terminal: &Terminal) {
+        let row = self.rows.cursor(terminal).row;
+        let Some(line) = self.current.as_mut().filter(|line| !line.edit.moved && !line.edit.disturbed) else {
+            return;
+        };
+        let text = self.rows.region(terminal, line.edit.start, row, "");
+        // The last keys may not have come back yet.
+        let first = line.model.text().chars().next();
+        line.shown = first.is_some() && text.chars().next() == first;
     }
 
     pub(super) fn editor_off(&mut self, terminal: &Terminal) {
@@ -256,9 +277,15 @@ impl Observer for Watch {
 impl Watch {
     /// Something else than a line feed follows: a line that is complete takes effect.
     fn leave_line(&mut self, terminal: &Terminal) {
-        if self.candidate.is_some() && !self.editor {
+        if self.candidate.is_some() && !self.waits_for_editor(terminal) {
             self.settle(terminal);
         }
+    }
+
+    /// Whether a line that is complete waits until its editor lets go of it. A multiplexer passes on
+    /// only some of what the editors inside it say.
+    pub(super) fn waits_for_editor(&self, terminal: &Terminal) -> bool {
+        self.editor && terminal.active_screen_kind() == ScreenKind::Primary
     }
 
     /// zsh clears the screen below before it draws its prompt.
