@@ -1,6 +1,6 @@
 //! From the screen to lines that have taken effect.
 
-use avt::{Line as Row, ScreenKind, Terminal};
+use avt::{ScreenKind, Terminal};
 
 use super::{
     Kind, REDACTED,
@@ -56,10 +56,14 @@ impl Watch {
             place: place.unwrap_or(edit.start),
             found: place.is_some(),
             text: text.unwrap_or_default(),
+            row,
             unmoved: before.as_ref().map_or(unmoved, |before| before.unmoved),
             breaks: before.map_or(0, |before| before.breaks) + 1,
             elapsed: self.now,
         });
+        if screen == ScreenKind::Alternate {
+            self.settle(terminal);
+        }
     }
 
     /// Where the line of an edit begins on the screen as it is now.
@@ -78,7 +82,7 @@ impl Watch {
         }
         // The screen was cleared, and the prompt drawn further up: older prompts are not meant.
         let below = self.below;
-        (below <= row).then(|| find(below)).flatten().or_else(|| find(self.logical_start(terminal, row)))
+        (below <= row).then(|| find(below)).flatten().or_else(|| find(self.rows.logical_start(terminal, row)))
     }
 
     /// A row is left, and nobody knows where the lines are that wait: looks for one of them at a known
@@ -92,10 +96,11 @@ impl Watch {
         for known in self.prompts.known() {
             let Some(place) = self.rows.find(terminal, known, first, row) else { continue };
             let text = self.rows.region(terminal, place, row, "");
-            let position = self.entered.iter().position(|line| {
-                let certain = line.model.certainty == Certainty::Certain;
-                !text.is_empty() && if certain { same(&line.model.text(), &text) } else { !line.echoed }
-            });
+            let certain = |line: &Line| line.model.certainty == Certainty::Certain;
+            let exact = |line: &Line| certain(line) && same(&line.model.text(), &text);
+            let position = self.entered.iter().position(exact);
+            let position = position.or_else(|| self.entered.iter().position(|line| !certain(line)));
+            let position = position.filter(|_| !text.is_empty());
             if let Some(position) = position {
                 found = Some((position, text, known.to_owned(), place));
                 break;
@@ -114,7 +119,7 @@ impl Watch {
             self.push(terminal, Kind::Shell, text, line.elapsed, &prompt, row + 1, line.edit.marked);
             return;
         }
-        let start = Place { row: self.logical_start(terminal, row), col: 0 };
+        let start = Place { row: self.rows.logical_start(terminal, row), col: 0 };
         let shown = self.rows.region(terminal, start, row, "");
         if self.match_end(terminal, start, row, &shown) {
             return;
@@ -191,19 +196,6 @@ impl Watch {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    pub(super) fn logical_start(&self, terminal: &Terminal, row: u64) -> u64 {
-        let mut start = row;
-        while start > row.saturating_sub(64)
-            && start
-                .checked_sub(1)
-                .and_then(|above| self.rows.line(terminal, above))
-                .is_some_and(Row::is_wrapped)
-        {
-            start -= 1;
-        }
-        start
-    }
-
     /// The line that waited takes effect.
     pub(super) fn settle(&mut self, terminal: &Terminal) {
         let Some(candidate) = self.candidate.take() else { return };
@@ -216,7 +208,10 @@ impl Watch {
         if line.edit.editor && candidate.breaks > 1 {
             self.absorb(&mut line, position, &candidate);
         }
-        let below = self.rows.cursor(terminal).row;
+        let below = match terminal.active_screen_kind() {
+            ScreenKind::Primary => self.rows.cursor(terminal).row,
+            ScreenKind::Alternate => (candidate.row + 1).min(terminal.size().1 as u64 - 1),
+        };
         self.accept(terminal, &line, candidate, below);
     }
 
@@ -244,7 +239,7 @@ impl Watch {
         let Candidate { place, mut prompt, found, text: mut shown, unmoved, .. } = candidate;
         if self.prompts.exact(&prompt).is_none() {
             let plain = prompt::ungarble(&prompt);
-            if plain != prompt && self.prompts.exact(&plain).is_some() {
+            if plain != prompt && (line.edit.known || self.prompts.exact(&plain).is_some()) {
                 (prompt, shown) = (plain, prompt::ungarble(&shown));
             }
         }
@@ -268,7 +263,10 @@ impl Watch {
         }
         let agreed = line.model.certainty >= Certainty::Plausible && same(&typed, &shown);
         let other_start = shown.chars().next() != typed.chars().next();
-        let text = if agreed || (certain && (edit.disturbed || !found)) {
+        // A multiplexer may draw what comes next before it has drawn all of what was typed.
+        let begun =
+            certain && edit.screen == ScreenKind::Alternate && !shown.is_empty() && typed.starts_with(&shown);
+        let text = if agreed || begun || (certain && (edit.disturbed || !found)) {
             Some(typed)
         } else if !found {
             Some(line.seen.clone())

@@ -3,7 +3,12 @@
 use avt::Terminal;
 
 use super::{
-    Confidence, DetectedCommand, Kind, REDACTED, Source, lines::Open, preview::Capture, rows::Place, shell,
+    Confidence, DetectedCommand, Kind, REDACTED, Source,
+    keys::Key,
+    lines::Open,
+    preview::Capture,
+    rows::Place,
+    shell::{self, Starts},
     watch::Watch,
 };
 use crate::time::Elapsed;
@@ -27,6 +32,9 @@ impl Watch {
         self.close(terminal, Place { row: below.saturating_sub(1), col: 0 });
         if kind == Kind::Shell {
             self.running = shell::starts(&command);
+            if self.running == Starts::Multiplexer {
+                self.multiplexer = Some(if command.contains("screen") { Key::CtrlA } else { Key::CtrlB });
+            }
             self.secret_asked = None;
         }
         let (source, confidence) =

@@ -16,6 +16,10 @@ pub(super) enum Key {
     Left,
     Right,
     Home,
+    /// Ctrl-A: to the start of the line, or the prefix of a multiplexer.
+    CtrlA,
+    /// Ctrl-B: one to the left, or the prefix of a multiplexer.
+    CtrlB,
     End,
     KillLine,
     KillToEnd,
@@ -44,6 +48,8 @@ impl Key {
                 | Self::Delete
                 | Self::Left
                 | Self::Home
+                | Self::CtrlA
+                | Self::CtrlB
                 | Self::KillLine
                 | Self::KillToEnd
                 | Self::KillWord
@@ -177,8 +183,8 @@ impl Keys {
             '\r' | '\n' => Key::Enter,
             '\u{f}' => Key::EnterAndNext,
             '\u{7f}' | '\u{8}' => Key::Backspace,
-            '\u{1}' => Key::Home,
-            '\u{2}' => Key::Left,
+            '\u{1}' => Key::CtrlA,
+            '\u{2}' => Key::CtrlB,
             '\u{3}' => Key::Interrupt,
             '\u{4}' => Key::EndOfInput,
             '\u{5}' => Key::End,

@@ -19,6 +19,8 @@ pub(super) struct Edit {
     pub(super) moved: bool,
     /// Something else was shown while the line was typed.
     pub(super) disturbed: bool,
+    /// A known prompt of a shell stands in front of it.
+    pub(super) known: bool,
     /// The shell said where its line begins.
     pub(super) marked: bool,
     /// A line editor was at work.
@@ -56,6 +58,8 @@ pub(super) struct Candidate {
     /// The prompt was still there.
     pub(super) found: bool,
     pub(super) text: String,
+    /// The row that was left.
+    pub(super) row: u64,
     /// The cursor has not moved since typing began.
     pub(super) unmoved: bool,
     /// How many rows were left while it waited.

@@ -89,11 +89,11 @@ impl Model {
                 self.moved();
             }
             Key::End => self.cursor = end,
-            Key::Left => {
+            Key::Left | Key::CtrlB => {
                 self.cursor = self.cursor.saturating_sub(1);
                 self.moved();
             }
-            Key::Home => {
+            Key::Home | Key::CtrlA => {
                 self.cursor = 0;
                 self.moved();
             }

@@ -76,10 +76,31 @@ impl Rows {
         text(&cells[..place.col.min(cells.len())])
     }
 
-    /// The text of a row from a column on, without the blanks around it.
+    /// What stands far right of a column, such as a right prompt.
     pub(super) fn right(&self, terminal: &Terminal, place: Place) -> String {
         let cells = self.line(terminal, place.row).map(Line::cells).unwrap_or_default();
-        text(&cells[place.col.min(cells.len())..]).trim().to_owned()
+        let right = text(&cells[place.col.min(cells.len())..]);
+        if right.starts_with("  ") { right.trim().to_owned() } else { String::new() }
+    }
+
+    /// The first row of the line that was wrapped into this row.
+    pub(super) fn logical_start(&self, terminal: &Terminal, row: u64) -> u64 {
+        let wrapped = |row: u64| self.line(terminal, row).is_some_and(Line::is_wrapped);
+        let mut start = row;
+        while start > row.saturating_sub(64) && start.checked_sub(1).is_some_and(wrapped) {
+            start -= 1;
+        }
+        start
+    }
+
+    /// The text of a wrapped line up to a place, blanks included.
+    pub(super) fn logical_left(&self, terminal: &Terminal, place: Place) -> String {
+        let mut all = String::new();
+        for row in self.logical_start(terminal, place.row)..place.row {
+            all.push_str(&self.left(terminal, Place { row, col: usize::MAX }));
+        }
+        all.push_str(&self.left(terminal, place));
+        all
     }
 
     /// The text from a place to the end of a row, with wrapped rows joined, without what stands at

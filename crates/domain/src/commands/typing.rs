@@ -23,6 +23,9 @@ impl Watch {
             self.next_unknown = false;
             return;
         }
+        if self.is_prefix(terminal, key) {
+            return;
+        }
         self.doubt(terminal);
         if self.current.is_none() && key.only_edits() {
             return;
@@ -50,10 +53,23 @@ impl Watch {
         self.entered.push_back(line);
     }
 
+    /// Keys for a multiplexer: its prefix and the one after it.
+    fn is_prefix(&mut self, terminal: &Terminal, key: Key) -> bool {
+        let prefix = std::mem::take(&mut self.after_prefix);
+        if terminal.active_screen_kind() == ScreenKind::Primary {
+            return false;
+        }
+        if !prefix && Some(key) == self.multiplexer {
+            self.after_prefix = true;
+            self.current = None;
+        }
+        prefix || self.after_prefix
+    }
+
     /// Somebody begins to type. False where what is typed is no line.
     fn begin(&mut self, terminal: &Terminal) -> bool {
         let mut edit = self.edit_here(terminal);
-        let known = self.prompts.exact(&edit.prompt).is_some();
+        let known = edit.known;
         // A program may have switched bracketed paste on and left it so: then a prompt tells.
         let passed = self.candidate.as_ref().is_some_and(|candidate| candidate.place.row < edit.start.row);
         if self.candidate.is_some() && (!self.waits_for_editor(terminal) || (known && passed)) {
@@ -97,7 +113,7 @@ impl Watch {
         let drawn = self.editor
             && !edit.prompt.trim().is_empty()
             && self.prompt_start.is_some_and(|(_, when)| last.is_none_or(|last| when > last));
-        (drawn || self.prompts.exact(&edit.prompt).is_some())
+        (drawn || edit.known)
             && last.is_none_or(|last| last < self.shown)
             && self.now.as_millis() - self.shown.as_millis() > 150
     }
@@ -115,18 +131,27 @@ impl Watch {
             moved: false,
             disturbed: false,
             marked: false,
+            known: self.is_known(terminal, start),
             editor: self.editor,
             prompt: left,
         };
         // A line may be there already: one typed ahead, or one a shell brought back.
-        if self.prompts.exact(&edit.prompt).is_none()
+        if !edit.known
             && let Some(known) = self.prompts.beginning(&edit.prompt)
             && let Some(place) = self.rows.find(terminal, known, start.row, start.row)
         {
             edit.prompt = known.to_owned();
             edit.start = place;
+            edit.known = true;
         }
         edit
+    }
+
+    /// Whether a known prompt ends here, perhaps after output that filled its row, perhaps drawn with
+    /// the wrong characters.
+    pub(super) fn is_known(&self, terminal: &Terminal, place: Place) -> bool {
+        let left = self.rows.logical_left(terminal, place);
+        self.prompts.exact(&left).is_some() || self.prompts.exact(&prompt::ungarble(&left)).is_some()
     }
 
     /// On the alternate screen only shells inside a multiplexer read lines.
@@ -150,7 +175,11 @@ impl Watch {
 
     /// A line begins at a place that is certain: where that is a shell's prompt, what came before is over.
     pub(super) fn arrive(&mut self, terminal: &Terminal, edit: &Edit) {
-        let asks = if edit.marked { Asks::Shell } else { self.prompts.judge(&edit.prompt, self.running) };
+        let asks = if edit.marked || edit.known {
+            Asks::Shell
+        } else {
+            self.prompts.judge(&edit.prompt, self.running)
+        };
         if !matches!(asks, Asks::Shell | Asks::NewShell) || self.continues(edit.start, &edit.prompt) {
             return;
         }

@@ -9,7 +9,9 @@ use avt::{
 
 use super::{
     DetectedCommand, Kind,
+    keys::Key,
     lines::{Candidate, Edit, Line, Open},
+    model::Certainty,
     prompt::Prompts,
     rows::{Place, Rows},
     shell::Starts,
@@ -43,12 +45,17 @@ pub(super) struct Watch {
     pub(super) running: Starts,
     /// When a secret was entered last, since the last command of a shell.
     pub(super) secret_asked: Option<Elapsed>,
+    /// What keys reach the multiplexer instead of the shells in it.
+    pub(super) multiplexer: Option<Key>,
+    pub(super) after_prefix: bool,
     /// The next line begins with what nobody typed.
     pub(super) next_unknown: bool,
     /// Prompts that were left behind while lines waited that had been shown elsewhere.
     pub(super) prompts_left: usize,
     /// The line went to an editor, and the shell will print what comes back.
     pub(super) edited_elsewhere: bool,
+    /// That line, for shells that give it back to be edited further.
+    pub(super) suspended: Option<Line>,
     /// OSC 133: where the line begins.
     pub(super) input_mark: Option<Edit>,
 }
@@ -72,9 +79,12 @@ impl Watch {
             history: VecDeque::new(),
             running: Starts::Unknown,
             secret_asked: None,
+            multiplexer: None,
+            after_prefix: false,
             next_unknown: false,
             prompts_left: 0,
             edited_elsewhere: false,
+            suspended: None,
             input_mark: None,
         }
     }
@@ -105,8 +115,8 @@ impl Watch {
         }
         self.editor = true;
         if terminal.active_screen_kind() == ScreenKind::Primary {
-            // Some shells give the line back to be edited further.
             self.edited_elsewhere = false;
+            self.resume(terminal);
         }
         self.note_shown(terminal);
         self.prompt_start = Some((self.rows.cursor(terminal), self.now));
@@ -115,6 +125,20 @@ impl Watch {
             for line in waiting.chain(self.current.as_mut()) {
                 line.edit.moved |= !line.edit.marked;
             }
+        }
+    }
+
+    /// Some shells give a line back from an editor, to be edited further.
+    fn resume(&mut self, terminal: &Terminal) {
+        let row = self.rows.cursor(terminal).row;
+        if let Some(mut line) = self.suspended.take()
+            && self.current.is_none()
+            && self.locate(terminal, &line.edit, row).is_some_and(|place| place == line.edit.start)
+        {
+            line.model.certainty = Certainty::Unknown;
+            line.model.in_editor = false;
+            line.edit.marked = true;
+            self.current = Some(line);
         }
     }
 
@@ -132,12 +156,15 @@ impl Watch {
 
     pub(super) fn editor_off(&mut self, terminal: &Terminal) {
         self.editor = false;
+        let row = self.rows.cursor(terminal).row;
+        // The cursor came back: something was listed below the line, which goes on.
+        self.candidate.take_if(|candidate| candidate.row >= row);
         if self.candidate.is_some() {
             self.settle(terminal);
         } else if self.entered.iter().all(|line| line.echoed)
             && let Some(line) = self.current.take_if(|line| line.edit.editor && line.model.in_editor)
         {
-            drop(line);
+            self.suspended = Some(line);
             self.edited_elsewhere = true;
         }
     }
@@ -187,6 +214,7 @@ impl Watch {
             moved: false,
             disturbed: false,
             marked: false,
+            known: true,
             editor: self.editor,
         }
     }
@@ -253,8 +281,8 @@ impl Observer for Watch {
             self.line_feed(terminal);
         } else if let Function::Osc(Osc::ShellIntegration(mark)) = function {
             self.mark(terminal, *mark);
-        } else if let Function::Cup(row, _) | Function::Vpa(row) = function {
-            self.jump(terminal, usize::from(*row).saturating_sub(1));
+        } else if self.leaves_row(terminal, function) {
+            self.line_feed(terminal);
         } else if !is_idle(function) {
             self.leave_line(terminal);
             if matches!(function, Function::Ed(EdScope::Below)) {
@@ -296,14 +324,23 @@ impl Watch {
         }
     }
 
-    /// A multiplexer moves the cursor where others print a line feed.
-    fn jump(&mut self, terminal: &Terminal, row: usize) {
-        let alternate = terminal.active_screen_kind() == ScreenKind::Alternate;
-        let below = row > terminal.cursor().row && row + 1 < terminal.size().1;
-        if alternate && below && self.entered.iter().any(|line| !line.echoed) {
-            self.line_feed(terminal);
+    /// A line feed by other means: a multiplexer goes where it wants, and an editor that has let go
+    /// of its line walks down.
+    fn leaves_row(&self, terminal: &Terminal, function: &Function) -> bool {
+        let Some(line) = self.entered.iter().find(|line| !line.echoed) else { return false };
+        let cursor = terminal.cursor().row;
+        let down = if let Function::Cup(row, _) | Function::Vpa(row) = function {
+            usize::from(*row).saturating_sub(1) > cursor
         } else {
-            self.leave_line(terminal);
+            matches!(function, Function::Cud(_) | Function::Cnl(_) | Function::Vpr(_))
+        };
+        match terminal.active_screen_kind() {
+            ScreenKind::Primary => down && line.edit.editor && !self.editor,
+            // The last row is the multiplexer's own.
+            ScreenKind::Alternate => {
+                let scrolls = matches!(function, Function::Su(_) | Function::Decstbm(..) | Function::Dl(_));
+                cursor + 1 < terminal.size().1 && (down || scrolls)
+            }
         }
     }
 }
