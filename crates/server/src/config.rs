@@ -10,9 +10,12 @@ use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use sojourn_domain::time::Elapsed;
+use sojourn_gateway::protocols::dial::Range;
 
 /// Where the server listens unless told otherwise.
 pub const DEFAULT_HTTP: &str = "127.0.0.1:7420";
+/// Where native SSH listens unless told otherwise.
+pub const DEFAULT_SSH: &str = "127.0.0.1:7422";
 
 /// What may be set. The same names serve as flags (`--tls-cert`), in the environment
 /// (`SOJOURN_TLS_CERT`) and in the file (`tls_cert`).
@@ -31,9 +34,13 @@ pub struct Settings {
     #[arg(long, env = "SOJOURN_HTTP", value_name = "ADDR")]
     pub http: Option<String>,
 
-    /// Address of native SSH. This version has none: an address is accepted, warned about and not used
+    /// Address of native SSH, or off; port 0 picks a free one [default: 127.0.0.1:7422]
     #[arg(long, env = "SOJOURN_SSH", value_name = "ADDR")]
     pub ssh: Option<String>,
+
+    /// Address or range such as 10.0.0.0/8 that no connection may lead to; may be repeated
+    #[arg(long, env = "SOJOURN_DENY_TARGETS", value_name = "RANGE", value_delimiter = ',')]
+    pub deny_targets: Option<Vec<String>>,
 
     /// Certificate chain in PEM; with --tls-key the server speaks HTTPS
     #[arg(long, env = "SOJOURN_TLS_CERT", value_name = "FILE", requires = "tls_key")]
@@ -132,6 +139,7 @@ impl Settings {
             database: self.database.or(file.database),
             http: self.http.or(file.http),
             ssh: self.ssh.or(file.ssh),
+            deny_targets: self.deny_targets.or(file.deny_targets),
             tls_cert: self.tls_cert.or(file.tls_cert),
             tls_key: self.tls_key.or(file.tls_key),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
@@ -161,8 +169,10 @@ pub struct Config {
     /// Where the database is, as [`sojourn_store::Store::open`] takes it. Holds a password: never log it.
     pub database: DatabaseUrl,
     pub http: SocketAddr,
-    /// Asked for, and not there in this version.
-    pub ssh_wanted: bool,
+    /// `None` when it is off.
+    pub ssh: Option<SocketAddr>,
+    /// Where no connection may lead.
+    pub deny_targets: Vec<Range>,
     pub tls: Option<TlsFiles>,
     pub trusted_proxies: Vec<Subnet>,
     /// Without a slash at its end.
@@ -211,6 +221,18 @@ impl Config {
         let http: SocketAddr = http
             .parse()
             .with_context(|| format!("--http {http}: expected ADDRESS:PORT such as {DEFAULT_HTTP}"))?;
+        let ssh = match settings.ssh.as_deref().unwrap_or(DEFAULT_SSH) {
+            "off" => None,
+            ssh => Some(ssh.parse().with_context(|| {
+                format!("--ssh {ssh}: expected ADDRESS:PORT such as {DEFAULT_SSH}, or off")
+            })?),
+        };
+        let deny_targets = settings
+            .deny_targets
+            .unwrap_or_default()
+            .iter()
+            .map(|text| text.parse().with_context(|| format!("deny_targets {text:?}")))
+            .collect::<anyhow::Result<Vec<Range>>>()?;
         let tls = match (settings.tls_cert, settings.tls_key) {
             (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
             (None, None) => None,
@@ -257,7 +279,8 @@ impl Config {
             database: database_url(settings.database, &data_dir),
             data_dir,
             http,
-            ssh_wanted: settings.ssh.is_some_and(|ssh| ssh != "off"),
+            ssh,
+            deny_targets,
             tls,
             trusted_proxies,
             public_url,

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod cli;
 pub mod config;
+pub mod front;
 pub mod http;
 pub mod nodes;
 pub mod password;

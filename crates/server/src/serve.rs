@@ -17,6 +17,7 @@ use axum_server::{
 };
 use hyper_util::rt::TokioTimer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use sojourn_gateway::front::ssh::Front;
 use sojourn_sensor::engine::{self, Engine};
 use sojourn_store::{Entropy, Store, SystemClock, identity::SecretHash, in_use};
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::Access,
     config::{Config, LogFormat, TlsFiles},
+    front,
     http::{self, auth::new_secret},
     nodes,
     state::AppState,
@@ -43,9 +45,6 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    if config.ssh_wanted {
-        tracing::warn!("--ssh is ignored: this version has no SSH front");
-    }
     let tls = match &config.tls {
         Some(files) => Some(RustlsConfig::from_config(tls_config(files)?)),
         None => None,
@@ -57,6 +56,12 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.http).with_context(|| format!("listen on {}", config.http))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    let ssh_listener = match config.ssh {
+        Some(ssh) => Some(
+            tokio::net::TcpListener::bind(ssh).await.with_context(|| format!("listen on {ssh} for SSH"))?,
+        ),
+        None => None,
+    };
     let shutdown = CancellationToken::new();
     let options = engine::Options {
         run_sources: config.local_sources,
@@ -81,8 +86,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
     let handle = axum_server::Handle::new();
     let server = tokio::spawn(listen(listener, tls.clone(), handle.clone(), http::app(state)));
-    say_ready(address)?;
-    tracing::info!(http = %address, tls = tls.is_some(), "ready");
+    let front = ssh_listener.map(|listener| front::start(&left, listener)).transpose()?;
+    let ssh_address = front.as_ref().map(Front::address);
+    say_ready(address, ssh_address)?;
+    tracing::info!(http = %address, tls = tls.is_some(), ssh = ?ssh_address, "ready");
 
     let mut server = std::pin::pin!(server);
     loop {
@@ -104,6 +111,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     engine.stop().await;
     background.finish().await;
     hub.stop().await;
+    if let Some(front) = front {
+        front.stop().await;
+    }
     access.recordings.stop().await;
     nodes::leave(&left).await;
     store.close().await;
@@ -168,9 +178,10 @@ async fn listen(
 }
 
 /// The one line on standard output, for those who started the server.
-fn say_ready(address: SocketAddr) -> anyhow::Result<()> {
+fn say_ready(address: SocketAddr, ssh: Option<SocketAddr>) -> anyhow::Result<()> {
+    let ssh = ssh.map_or_else(|| "off".to_owned(), |ssh| ssh.to_string());
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "ready http={address} ssh=off")
+    writeln!(stdout, "ready http={address} ssh={ssh}")
         .and_then(|()| stdout.flush())
         .context("say that it is ready")
 }

@@ -23,6 +23,7 @@ fn sojourn() -> Command {
     }
     // No test looks at the network of whoever runs it.
     command.env("SOJOURN_LOCAL_SOURCES", "false").stdin(Stdio::null());
+    command.env("SOJOURN_SSH", "127.0.0.1:0");
     command
 }
 
@@ -69,8 +70,9 @@ impl Server {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let address = line.strip_prefix("ready http=").and_then(|rest| rest.strip_suffix(" ssh=off\n"));
-        let address = address.unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        let (address, ssh) = line.strip_prefix("ready http=").and_then(|it| it.split_once(" ssh=")).unwrap();
+        assert!(ssh == "off\n" || ssh.starts_with("127.0.0.1:") && !ssh.ends_with(":0\n"), "{line:?}");
+        let address = address.to_owned();
         Self { child, stdout, address }
     }
 
@@ -229,7 +231,7 @@ fn users_and_tokens_are_managed_beside_a_running_server() {
             .contains("a server runs on the data directory")
     );
     let log = server.stop();
-    assert!(log.contains("--ssh is ignored") && !log.contains("/ui/setup"), "{log}");
+    assert!(log.contains("SSH host key") && !log.contains("/ui/setup"), "{log}");
 }
 
 /// What a server logs before it gives up stands before its last line.

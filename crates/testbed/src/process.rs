@@ -161,6 +161,8 @@ impl Installation {
     #[track_caller]
     pub fn serve_with(&self, args: &[&str]) -> Server {
         let mut command = self.command(&["serve", "--http", &self.http]);
+        // A free port, unless an argument says another.
+        command.env("SOJOURN_SSH", "127.0.0.1:0");
         command.args(&self.arguments).args(args);
         Server::start(command, self.namespace.clone())
     }

@@ -100,7 +100,7 @@ impl Server {
     fn start(data: &Path) -> Result<Self> {
         let log = fs::File::create(target().join("conformance/server.log"))?;
         let mut child = Command::new(sojourn(false))
-            .args(["serve", "--http", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--http", "127.0.0.1:0", "--ssh", "off", "--data-dir"])
             .arg(data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -98,6 +98,8 @@ pub trait Pass: Send + Sync + 'static {
 
 /// A session that was written down and does not run yet.
 pub trait Seat: Send + 'static {
+    /// Waits until somebody ends it before it runs: how, and a sentence for the user.
+    fn called_off(&mut self) -> BoxFuture<'_, (EndReason, String)>;
     /// It comes to nothing.
     fn fail(self: Box<Self>, reason: EndReason, detail: String) -> BoxFuture<'static, ()>;
     /// It runs until either end is gone.

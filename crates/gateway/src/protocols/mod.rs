@@ -3,9 +3,11 @@
 //! Knows nothing of who may do that: whoever gets here has been admitted.
 
 pub mod dial;
+mod kept;
+pub mod probe;
 pub mod ssh;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use sojourn_domain::access::{AuthKind, EndReason};
 
@@ -107,6 +109,6 @@ pub async fn open_ssh_terminal(
         agent: false,
         what: ssh::What::Shell,
     };
-    let end = std::sync::Arc::new(link).start(start).await?;
+    let end = Arc::new(link).start(start).await?;
     Ok((end, greeting))
 }

@@ -145,6 +145,10 @@ impl Pass for House {
 struct Direct(Arc<Mutex<Told>>);
 
 impl Seat for Direct {
+    fn called_off(&mut self) -> BoxFuture<'_, (EndReason, String)> {
+        Box::pin(std::future::pending())
+    }
+
     fn fail(self: Box<Self>, reason: EndReason, detail: String) -> BoxFuture<'static, ()> {
         self.0.lock().unwrap().failures.push((reason, detail));
         Box::pin(async {})

@@ -1,5 +1,8 @@
 //! Real OpenSSH clients, through the front, to a real OpenSSH server.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod forwarding;
 mod house;
+mod probing;
 mod sessions;
+mod stall;

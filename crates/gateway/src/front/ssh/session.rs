@@ -91,11 +91,15 @@ async fn run(desk: &Arc<Desk>, mut client: Client, wishes: Wishes, what: What) {
     if let Some(why) = forbidden(pass.as_ref(), &what) {
         return client.refuse(why).await;
     }
-    let seat = match pass.begin(opening(desk, &client, &wishes, &what)).await {
+    let mut seat = match pass.begin(opening(desk, &client, &wishes, &what)).await {
         Ok(seat) => seat,
         Err(why) => return client.refuse(&why).await,
     };
-    let started = match reach(desk, &mut client, pass.as_ref(), &wishes, what).await {
+    let reached = tokio::select! {
+        reached = reach(desk, &mut client, pass.as_ref(), &wishes, what) => reached,
+        (reason, message) = seat.called_off() => Err(ConnectError::new(reason, message).into()),
+    };
+    let started = match reached {
         Ok(started) => started,
         Err(Left::Refused(error)) => {
             seat.fail(error.reason, error.message.clone()).await;
