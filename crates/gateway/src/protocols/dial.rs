@@ -124,13 +124,15 @@ pub async fn dial(host: &str, port: u16, rules: &Rules) -> Result<TcpStream, Con
 }
 
 fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "nothing listens on the target's port".to_owned(),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            "there is no way to the target".to_owned()
-        }
-        io::ErrorKind::TimedOut => "the target does not answer".to_owned(),
-        _ => format!("the target cannot be reached: {error}"),
+    let kind = error.kind();
+    if kind == io::ErrorKind::ConnectionRefused {
+        "nothing listens on the target's port".to_owned()
+    } else if matches!(kind, io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) {
+        "there is no way to the target".to_owned()
+    } else if kind == io::ErrorKind::TimedOut {
+        "the target does not answer".to_owned()
+    } else {
+        format!("the target cannot be reached: {error}")
     }
 }
 

@@ -85,9 +85,10 @@ async fn join(
 }
 
 fn failure(error: &ConnectError) -> ChannelOpenFailure {
-    match error.reason {
-        EndReason::Unreachable | EndReason::TargetLost => ChannelOpenFailure::ConnectFailed,
-        _ => ChannelOpenFailure::AdministrativelyProhibited,
+    if matches!(error.reason, EndReason::Unreachable | EndReason::TargetLost) {
+        ChannelOpenFailure::ConnectFailed
+    } else {
+        ChannelOpenFailure::AdministrativelyProhibited
     }
 }
 

@@ -16,6 +16,8 @@ use russh::keys::{
     ssh_key::LineEnding,
 };
 
+type Make = fn() -> Result<PrivateKey, String>;
+
 /// A host key could not be read or made.
 #[derive(Debug, thiserror::Error)]
 #[error("the host key {file}: {message}")]
@@ -26,7 +28,7 @@ pub struct HostKeyError {
 
 /// Reads the host keys of a directory, and makes those that are missing, for the owner's eyes alone.
 pub fn open(directory: &Path) -> Result<Vec<PrivateKey>, HostKeyError> {
-    let kinds: [(&str, fn() -> Result<PrivateKey, String>); 3] = [
+    let kinds: [(&str, Make); 3] = [
         ("ssh_host_ed25519_key", || random(Algorithm::Ed25519)),
         ("ssh_host_ecdsa_key", || random(Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 })),
         ("ssh_host_rsa_key", rsa),
@@ -46,7 +48,7 @@ pub fn fingerprint(key: &PrivateKey) -> String {
     key.public_key().fingerprint(HashAlg::Sha256).to_string()
 }
 
-fn open_one(file: &Path, make: fn() -> Result<PrivateKey, String>) -> Result<PrivateKey, String> {
+fn open_one(file: &Path, make: Make) -> Result<PrivateKey, String> {
     match fs::read_to_string(file) {
         Ok(text) => return decode_secret_key(&text, None).map_err(|error| error.to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

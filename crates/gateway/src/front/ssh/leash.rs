@@ -41,7 +41,7 @@ impl AsyncRead for Leash {
     ) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Pending if self.read_cut.as_mut().poll(cx).is_ready() => was_cut(),
-            other => other,
+            other @ (Poll::Ready(_) | Poll::Pending) => other,
         }
     }
 }
@@ -50,7 +50,7 @@ impl AsyncWrite for Leash {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write(cx, buf) {
             Poll::Pending if self.write_cut.as_mut().poll(cx).is_ready() => was_cut(),
-            other => other,
+            other @ (Poll::Ready(_) | Poll::Pending) => other,
         }
     }
 

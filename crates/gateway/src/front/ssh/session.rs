@@ -224,7 +224,7 @@ async fn open(
 
 /// Lets the person choose. `None` when they did not; the channel is closed then.
 async fn choose(desk: &Arc<Desk>, mut client: Client, what: &What) -> Option<(String, Client)> {
-    let Some(caller) = desk.caller() else { return None };
+    let caller = desk.caller()?;
     let choices = match desk.doorkeeper.choices(caller).await {
         Ok(choices) => choices,
         Err(why) => {

@@ -66,9 +66,8 @@ pub(crate) fn front_preferences() -> Preferred {
 pub(crate) fn target_preferences(first: Option<&str>) -> Preferred {
     let mut preferred = front_preferences();
     if let Some(first) = first {
-        let same = |algorithm: &Algorithm| match algorithm {
-            Algorithm::Rsa { .. } => first == "ssh-rsa",
-            other => other.as_str() == first,
+        let same = |algorithm: &Algorithm| {
+            if first == "ssh-rsa" { algorithm.clone().is_rsa() } else { algorithm.as_str() == first }
         };
         let mut keys = KEYS.to_vec();
         keys.sort_by_key(|algorithm| !same(algorithm));

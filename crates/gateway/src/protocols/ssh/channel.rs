@@ -165,31 +165,23 @@ async fn serve(
     let _ = write.close().await;
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a channel has many messages, and most are not for this side"
+)]
 async fn carry_output(read: &mut ChannelReadHalf, events: &mpsc::Sender<TargetEvent>, link: &Link) {
     let mut closed = false;
     let mut exited = false;
     while let Some(message) = read.wait().await {
-        match message {
-            ChannelMsg::Data { data } => {
-                if !send_pieces(data, events, TargetEvent::Output).await {
-                    return;
-                }
-            }
+        let taken = match message {
+            ChannelMsg::Data { data } => send_pieces(data, events, TargetEvent::Output).await,
             ChannelMsg::ExtendedData { data, ext: STDERR } => {
-                if !send_pieces(data, events, TargetEvent::ErrorOutput).await {
-                    return;
-                }
+                send_pieces(data, events, TargetEvent::ErrorOutput).await
             }
-            ChannelMsg::Eof => {
-                if events.send(TargetEvent::Eof).await.is_err() {
-                    return;
-                }
-            }
+            ChannelMsg::Eof => events.send(TargetEvent::Eof).await.is_ok(),
             ChannelMsg::ExitStatus { exit_status } => {
                 exited = true;
-                if events.send(TargetEvent::Exit(Exit::Status(exit_status))).await.is_err() {
-                    return;
-                }
+                events.send(TargetEvent::Exit(Exit::Status(exit_status))).await.is_ok()
             }
             ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => {
                 exited = true;
@@ -199,15 +191,16 @@ async fn carry_output(read: &mut ChannelReadHalf, events: &mpsc::Sender<TargetEv
                     message: error_message,
                     language: lang_tag,
                 };
-                if events.send(TargetEvent::Exit(exit)).await.is_err() {
-                    return;
-                }
+                events.send(TargetEvent::Exit(exit)).await.is_ok()
             }
             ChannelMsg::Close => {
                 closed = true;
                 break;
             }
-            _ => {}
+            _ => true,
+        };
+        if !taken {
+            return;
         }
     }
     let ended = if closed || exited {

@@ -25,6 +25,10 @@ pub(crate) async fn join<A: Sink, B: Sink>(a: Channel<A>, b: Channel<B>, count: 
     let _ = b_write.close().await;
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a channel has many messages, and most are not for this side"
+)]
 async fn carry<T: Sink>(from: &mut ChannelReadHalf, to: &ChannelWriteHalf<T>, count: impl Fn(usize)) {
     while let Some(message) = from.wait().await {
         let sent = match message {
