@@ -9,7 +9,13 @@ const PAGES = [
   '/presence/calendar',
   `/presence/calendar?mac=${HOST_MAC}&view=timeGridWeek`,
   '/presence/events',
+  '/connect',
+  '/terminal',
+  '/sessions',
+  '/live',
   '/settings/sources',
+  '/settings/storage',
+  '/settings/nodes',
   '/settings/users',
   '/settings/roles',
   '/settings/tokens',
@@ -76,7 +82,7 @@ test.describe('390 px', () => {
   test('the bottom bar leads everywhere', async ({ page }) => {
     await page.goto('/ui/');
     const bar = page.getByRole('navigation', { name: 'Pages' }).filter({ visible: true });
-    for (const [link, heading] of [['Devices', 'Devices'], ['Presence', 'Timeline'], ['Settings', 'Sources'], ['Now', 'Now']] as const) {
+    for (const [link, heading] of [['Devices', 'Devices'], ['Presence', 'Timeline'], ['Connect', 'Connect'], ['Sessions', 'Sessions'], ['Settings', 'Sources'], ['Now', 'Now']] as const) {
       await bar.getByRole('link', { name: link }).click();
       await expect(page.getByRole('heading', { name: heading, level: 1 })).toBeVisible();
     }

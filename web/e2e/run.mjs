@@ -5,9 +5,10 @@
 //   a host there from the start, and another one appears when a test asks for it. Without root no source runs, and the
 //   host is reported through the API.
 // - neither: the mock of the development server, on what was last built.
-// SOJOURN_E2E_APPEAR_CMD, where given, is the shell command that makes a host appear.
+// A server that was started here finds an OpenSSH server beside it, in SOJOURN_E2E_SSH as JSON; for one that runs
+// already it may be given. SOJOURN_E2E_APPEAR_CMD, where given, is the shell command that makes a host appear.
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -59,6 +60,33 @@ function network() {
   }
 }
 
+/** Starts OpenSSH's server on the loopback, with one user that exists as long as it does. */
+function sshd(prefix) {
+  if (env.SOJOURN_E2E_SSH || process.getuid?.() !== 0 || !existsSync('/usr/sbin/sshd')) {
+    if (!env.SOJOURN_E2E_SSH) console.log('no root or no sshd here: nothing is opened over SSH');
+    return;
+  }
+  const run = (program, args, input) => execFileSync(program, args, { input, stdio: [input ? 'pipe' : 'ignore', 'ignore', 'pipe'] });
+  const [name, password, port] = [`sje${process.pid}`, 'a password at the target', 20_000 + (process.pid % 20_000)];
+  const folder = mkdtempSync(join(tmpdir(), 'sojourn-e2e-sshd-'));
+  undo.push(() => rmSync(folder, { recursive: true, force: true }));
+  try {
+    run('useradd', ['--create-home', '--home-dir', join(folder, 'home'), '--shell', '/bin/bash', name]);
+    undo.push(() => run('userdel', [name]));
+    run('chpasswd', [], `${name}:${password}`);
+    chmodSync(folder, 0o755);
+    run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, 'host')]);
+    mkdirSync('/run/sshd', { recursive: true });
+    writeFileSync(join(folder, 'config'), ['ListenAddress 127.0.0.1', `Port ${port}`, `HostKey ${join(folder, 'host')}`, 'PidFile none', 'UsePAM no', 'PasswordAuthentication yes', 'PrintMotd no', 'PrintLastLog no', ''].join('\n'));
+    const [program, ...args] = [...prefix, '/usr/sbin/sshd', '-D', '-e', '-f', join(folder, 'config')];
+    const child = spawn(program, args, { stdio: 'ignore' });
+    undo.push(() => child.kill('SIGTERM'));
+    env.SOJOURN_E2E_SSH = JSON.stringify({ host: '127.0.0.1', port, username: name, password });
+  } catch (error) {
+    console.log(`no sshd for the tests: ${String(error.stderr ?? error.message).trim()}`);
+  }
+}
+
 /** Starts a program and waits for lines that it prints. */
 function start(program, args, extra, wanted) {
   return new Promise((resolve, reject) => {
@@ -92,11 +120,13 @@ async function main() {
     const ready = await start(program, args, name ? {} : { SOJOURN_LOCAL_SOURCES: 'false' }, { address: /\bhttp=(\S+)/, code: /setup#code=(\S+)/ });
     env.SOJOURN_URL = `http://${ready.address}`;
     env.SOJOURN_SETUP_CODE = ready.code;
+    sshd(prefix);
   } else if (!env.SOJOURN_URL) {
     console.log('neither SOJOURN_URL nor SOJOURN_BIN is set: testing against the mock');
     env.SOJOURN_SETUP_CODE = 'mock-code';
     await start('node', ['node_modules/vite/bin/vite.js', 'preview', '--port', '4199', '--strictPort'], { MOCK_SETUP_CODE: 'mock-code', MOCK_ZONE: 'Europe/Berlin', NO_COLOR: '1' }, { address: /(127\.0\.0\.1|localhost):4199/ });
     env.SOJOURN_URL = 'http://localhost:4199';
+    env.SOJOURN_E2E_SSH = JSON.stringify({ host: '127.0.0.1', port: 22, username: 'mock', password: 'mock' });
   }
   const [program, ...args] = [...prefix, 'node', 'node_modules/@playwright/test/cli.js', 'test', '--config', 'e2e/playwright.config.ts', ...process.argv.slice(2)];
   const tests = spawn(program, args, { cwd: web, env, stdio: 'inherit' });

@@ -40,7 +40,7 @@ const usable = (c, user, perms) => c.ownerId === user.id || perms.includes('conn
 const live = new Map();
 const PROMPT = '\x1b[1;32mroot@web-server\x1b[0m:\x1b[1;34m~\x1b[0m# ';
 const RESULTS = { ls: 'total 128\r\ndrwxr-xr-x  2 root root  4096 Nov  1 10:02 \x1b[1;34mapt\x1b[0m\r\n-rw-r-----  1 root adm  48211 Nov  1 11:40 auth.log\r\n-rw-r-----  1 root adm 918201 Nov  1 11:41 syslog', df: 'Filesystem      Size  Used Avail Use% Mounted on\r\n/dev/vda1        40G   17G   21G  45% /', systemctl: '\x1b[1;32m●\x1b[0m nginx.service - A high performance web server\r\n     Active: \x1b[1;32mactive (running)\x1b[0m since Sat 2025-11-01 09:12:01 UTC', colours: Array.from({ length: 16 }, (_, i) => `\x1b[${i < 8 ? 30 + i : 82 + i}mcolour ${i}\x1b[0m`).join(' '), link: 'see https://example.org/manual for more — 你好 👩‍👩‍👧 é' };
-const reply = (command) => RESULTS[command.split(' ')[0]] ?? (command ? `${command.split(' ')[0]}: done` : '');
+const reply = (command) => command.startsWith('echo ') ? command.slice(5) : RESULTS[command.split(' ')[0]] ?? (command ? `${command.split(' ')[0]}: done` : '');
 function castOf(session) {
   const l = live.get(session.id);
   if (l) return [JSON.stringify({ version: 2, width: l.cols, height: l.rows }), ...l.events.map((e) => JSON.stringify(e))].join('\n') + '\n';

@@ -50,6 +50,8 @@ interface Ticket {
 
 const ACK_BYTES = 32 * 1024;
 const ACK_MS = 400;
+/** The server takes no larger message. */
+const PIECE_BYTES = 64 * 1024;
 const MAX_WAIT_MS = 8_000;
 const OPEN_MS = 15_000;
 
@@ -97,7 +99,8 @@ export class TerminalLink {
   }
 
   input(bytes: Uint8Array): void {
-    if (this.reads && this.state === 'connected') this.#socket?.send(bytes as Uint8Array<ArrayBuffer>);
+    if (!this.reads || this.state !== 'connected') return;
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES) this.#socket?.send(bytes.slice(at, at + PIECE_BYTES));
   }
 
   resize(size: Size): void {
