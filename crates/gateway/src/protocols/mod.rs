@@ -4,7 +4,6 @@
 
 pub mod dial;
 mod kept;
-pub mod probe;
 pub mod ssh;
 
 use std::{fmt, sync::Arc};

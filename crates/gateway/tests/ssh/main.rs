@@ -3,6 +3,7 @@
 
 mod forwarding;
 mod house;
-mod probing;
+
 mod sessions;
 mod stall;
+mod targets;

@@ -257,13 +257,6 @@ impl Link {
         Ok((link, greeting))
     }
 
-    /// Looks which host key the target shows, and goes.
-    pub(crate) async fn look(target: &Target, rules: &dial::Rules) -> Result<SeenKey, ConnectError> {
-        let (link, greeting, _) = Self::reach(target, rules).await?;
-        link.close().await;
-        Ok(greeting.host_key)
-    }
-
     /// Up to the host key, without a login.
     pub(super) async fn reach(
         target: &Target,

@@ -1,43 +1,13 @@
-//! Trying connections out.
+//! Targets without a front: what the browser's terminals use.
 
 use sojourn_domain::access::EndReason;
 use sojourn_gateway::protocols::{
-    Credential, HostKeyRule, Secret, TerminalRequest,
-    dial::Rules,
-    open_ssh_terminal,
-    probe::{self, Login, Pinned},
+    Credential, HostKeyRule, Secret, TerminalRequest, dial::Rules, open_ssh_terminal,
 };
 use sojourn_gateway::session::ends::{TargetEvent, TargetInput, TerminalSize};
 use tokio::runtime::Runtime;
 
 use crate::house::Lab;
-
-#[test]
-fn a_probe_says_what_it_found() {
-    let Some(mut lab) = Lab::new() else { return };
-    let (mut target, rules) = (lab.house.target.clone(), Rules::default());
-    let credential = lab.house.credential.clone();
-    Runtime::new().unwrap().block_on(async {
-        let found = probe::ssh(&target, Some(&credential), &rules).await;
-        assert!(found.reached && found.latency.is_some(), "{found:?}");
-        assert_eq!((found.pinned, found.login), (Pinned::New, Login::Ok));
-        assert_eq!(found.host_key.unwrap().text, lab.sshd.host_key());
-
-        target.host_key = HostKeyRule::Pinned(lab.sshd.fingerprint());
-        let wrong = Credential::Password(Secret::new("wrong"));
-        let found = probe::ssh(&target, Some(&wrong), &rules).await;
-        assert_eq!((found.pinned, found.login), (Pinned::Match, Login::Refused), "{found:?}");
-        let found = probe::ssh(&target, None, &rules).await;
-        assert_eq!((found.pinned, found.login), (Pinned::Match, Login::NotTried));
-
-        target.host_key = HostKeyRule::Pinned("SHA256:AAAA".to_owned());
-        let found = probe::ssh(&target, Some(&credential), &rules).await;
-        assert_eq!((found.pinned, found.login), (Pinned::Changed, Login::NotTried), "{found:?}");
-    });
-    lab.sshd.stop();
-    let found = Runtime::new().unwrap().block_on(probe::ssh(&target, Some(&credential), &rules));
-    assert!(!found.reached && found.message.contains("nothing listens"), "{found:?}");
-}
 
 #[test]
 fn passwords_and_terminals_work_without_a_front() {
