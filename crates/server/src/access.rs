@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use sojourn_domain::{id::NodeId, time::Clock};
 use sojourn_store::{
     Entropy, Store,
-    recordings::{Limits, RecordingOptions, Recordings},
+    recordings::{Limits, RecordingOptions, Recordings, Recovered},
     vault::{MasterKey, Vault},
 };
 
@@ -30,13 +30,23 @@ impl Access {
             spool_dir: config.data_dir.join("spool"),
             objects: config.objects.clone(),
             objects_dir: config.data_dir.join("recordings"),
-            node: config.node_name.clone(),
+            // The id, not the name: who is called otherwise after a restart still owns its spool.
+            node: node.to_string(),
             clock,
             entropy: Entropy,
-            limits: Limits::default(),
+            limits: Limits {
+                thresholds: config.disk,
+                spool_bytes: config.max_spool_bytes,
+                ..Limits::default()
+            },
         };
         let recordings =
             Recordings::open(store.clone(), vault.clone(), options).await.context("open the recordings")?;
+        let recovered = recordings.recover().await.context("recover what a crash has cut off")?;
+        if recovered != Recovered::default() {
+            let Recovered { incomplete, over, unknown } = recovered;
+            tracing::warn!(incomplete, over, unknown, "recordings of the last run are sealed now");
+        }
         Ok(Self { vault, recordings, node })
     }
 }

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use sojourn_domain::time::Elapsed;
 use sojourn_gateway::protocols::dial::Range;
+use sojourn_store::recordings::{Keeping, Thresholds};
 
 /// Where the server listens unless told otherwise.
 pub const DEFAULT_HTTP: &str = "127.0.0.1:7420";
@@ -111,6 +112,30 @@ pub struct Settings {
     #[arg(long, env = "SOJOURN_NODE_URL", value_name = "URL")]
     pub node_url: Option<String>,
 
+    /// Recordings are removed after so long, unless they are held [default: never]
+    #[arg(long, env = "SOJOURN_KEEP_RECORDINGS", value_name = "DURATION")]
+    pub keep_recordings: Option<String>,
+
+    /// The oldest recordings are removed when all take up more than this, such as 500G [default: no bound]
+    #[arg(long, env = "SOJOURN_MAX_RECORDINGS_BYTES", value_name = "SIZE")]
+    pub max_recordings_bytes: Option<String>,
+
+    /// Free disk below which the log warns [default: 2G]
+    #[arg(long, env = "SOJOURN_DISK_WARN", value_name = "SIZE")]
+    pub disk_warn: Option<String>,
+
+    /// Free disk below which no session that must be recorded begins [default: 512M]
+    #[arg(long, env = "SOJOURN_DISK_REFUSE", value_name = "SIZE")]
+    pub disk_refuse: Option<String>,
+
+    /// Free disk below which sessions that must be recorded end [default: 128M]
+    #[arg(long, env = "SOJOURN_DISK_END", value_name = "SIZE")]
+    pub disk_end: Option<String>,
+
+    /// What may wait on this machine's disk while the object store does not answer [default: 16G]
+    #[arg(long, env = "SOJOURN_MAX_SPOOL_BYTES", value_name = "SIZE")]
+    pub max_spool_bytes: Option<String>,
+
     /// How long a web terminal whose connection was lost may come back to its session [default: 2m]
     #[arg(long, env = "SOJOURN_ATTACH_GRACE", value_name = "DURATION")]
     pub attach_grace: Option<String>,
@@ -155,6 +180,12 @@ impl Settings {
             keep_presence: self.keep_presence.or(file.keep_presence),
             master_key_file: self.master_key_file.or(file.master_key_file),
             objects: self.objects.or(file.objects),
+            keep_recordings: self.keep_recordings.or(file.keep_recordings),
+            max_recordings_bytes: self.max_recordings_bytes.or(file.max_recordings_bytes),
+            disk_warn: self.disk_warn.or(file.disk_warn),
+            disk_refuse: self.disk_refuse.or(file.disk_refuse),
+            disk_end: self.disk_end.or(file.disk_end),
+            max_spool_bytes: self.max_spool_bytes.or(file.max_spool_bytes),
             node_name: self.node_name.or(file.node_name),
             node_url: self.node_url.or(file.node_url),
             attach_grace: self.attach_grace.or(file.attach_grace),
@@ -188,6 +219,11 @@ pub struct Config {
     pub master_key_file: Option<PathBuf>,
     /// May hold a password.
     pub objects: Option<String>,
+    /// How long recordings stay.
+    pub keep_recordings: Keeping,
+    /// The rungs of the disk ladder.
+    pub disk: Thresholds,
+    pub max_spool_bytes: u64,
     pub node_name: String,
     /// Without a slash at its end.
     pub node_url: Option<String>,
@@ -294,6 +330,18 @@ impl Config {
             keep_presence,
             master_key_file: settings.master_key_file,
             objects: settings.objects,
+            keep_recordings: Keeping {
+                age: match settings.keep_recordings {
+                    Some(text) => Some(duration("keep_recordings", Some(text), "")?),
+                    None => None,
+                },
+                bytes: match settings.max_recordings_bytes {
+                    Some(text) => Some(size("max_recordings_bytes", &text)?),
+                    None => None,
+                },
+            },
+            disk: disk(settings.disk_warn, settings.disk_refuse, settings.disk_end)?,
+            max_spool_bytes: size("max_spool_bytes", settings.max_spool_bytes.as_deref().unwrap_or("16G"))?,
             node_name: settings.node_name.unwrap_or_else(host_name),
             node_url,
             attach_grace: duration("attach_grace", settings.attach_grace, "2m")?,
@@ -309,6 +357,37 @@ impl Config {
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|subnet| subnet.contains(peer))
     }
+}
+
+/// Reads a number of bytes: digits, and K, M, G or T for powers of 1024.
+fn size(name: &str, text: &str) -> anyhow::Result<u64> {
+    let wrong = || format!("{name} {text:?}: expected a number of bytes such as 500M or 2G");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let power = match text[digits.len()..].to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => bail!(wrong()),
+    };
+    let number: u64 = digits.parse().with_context(wrong)?;
+    number.checked_mul(1024_u64.pow(power)).with_context(wrong)
+}
+
+fn disk(warn: Option<String>, refuse: Option<String>, end: Option<String>) -> anyhow::Result<Thresholds> {
+    let otherwise = Thresholds::default();
+    let read =
+        |name: &str, text: Option<String>, otherwise| text.map_or(Ok(otherwise), |text| size(name, &text));
+    let disk = Thresholds {
+        warn_bytes: read("disk_warn", warn, otherwise.warn_bytes)?,
+        refuse_bytes: read("disk_refuse", refuse, otherwise.refuse_bytes)?,
+        end_bytes: read("disk_end", end, otherwise.end_bytes)?,
+    };
+    if disk.warn_bytes < disk.refuse_bytes || disk.refuse_bytes < disk.end_bytes {
+        bail!("disk_warn must be at least disk_refuse, and that at least disk_end");
+    }
+    Ok(disk)
 }
 
 /// The database in the data directory, unless another is named.
@@ -403,6 +482,17 @@ mod tests {
         std::fs::write(&path, "http = \"127.0.0.1:1\"\nhtpp = 1\n").unwrap();
         let refused = at("127.0.0.1:2").with_file(Some(&path)).unwrap_err().to_string();
         assert!(refused.contains("line 2") && refused.contains("htpp"), "{refused}");
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, bytes) in [("0", 0), ("512", 512), ("2K", 2048), ("1MiB", 1 << 20), ("3gb", 3 << 30)] {
+            assert_eq!(size("x", text).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "G", "1.5G", "-1", "5X", "99999999T"] {
+            assert!(size("x", text).is_err(), "{text}");
+        }
+        assert!(disk(Some("1M".into()), Some("2M".into()), None).is_err());
     }
 
     #[test]

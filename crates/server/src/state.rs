@@ -9,7 +9,7 @@ use sojourn_domain::{
 };
 use sojourn_gateway::session::{Hub, HubDeps, Limits};
 use sojourn_sensor::engine::PresenceHandle;
-use sojourn_store::{Entropy, Store, StoreError};
+use sojourn_store::{Entropy, Store, StoreError, recordings::Kept};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -155,6 +155,12 @@ async fn keep_house(state: AppState) {
                 log_failure(state.store.tickets_prune(now).await, "old tickets were not forgotten");
                 let pruned = state.store.logins_prune(now, state.config.login_idle).await;
                 log_failure(pruned, "ended logins were not forgotten");
+                let kept = state.access.recordings.keep(state.config.keep_recordings).await;
+                match kept {
+                    Ok(Kept { removed: 0, .. }) => {}
+                    Ok(Kept { removed, bytes }) => tracing::info!(removed, bytes, "old recordings were removed"),
+                    Err(error) => tracing::warn!(error = chain(&error), "old recordings were not removed"),
+                }
                 log_failure(state.store.tickets_prune(now).await, "old tickets were not forgotten");
             }
             () = state.shutdown.cancelled() => break,

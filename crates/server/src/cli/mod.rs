@@ -5,18 +5,23 @@
 mod audit;
 mod backup;
 mod commands;
+mod export;
 mod import;
 mod scan;
 mod sensor;
 mod source;
 mod token;
 mod user;
+mod verify;
 
-use std::{fs::File, path::PathBuf, process::ExitCode};
+use std::{fs::File, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use sojourn_store::Store;
+use sojourn_store::{
+    Entropy, Store, SystemClock,
+    recordings::{Limits, RecordingOptions, Recordings},
+};
 
 use crate::config::{Config, Settings};
 
@@ -60,6 +65,10 @@ enum Command {
     Restore(backup::Restore),
     /// Find the commands in a recording of a terminal
     Commands(commands::Commands),
+    /// Check that recordings, or an evidence bundle, are as they were made
+    Verify(verify::Verify),
+    /// Write the evidence bundle of a session's recording
+    Export(export::Export),
     /// Print the OpenAPI document
     #[command(hide = true)]
     Openapi,
@@ -115,6 +124,31 @@ impl Place {
         }
     }
 
+    /// Opens the installation's recordings, beside a running server if there is one: to read them.
+    pub(crate) async fn recordings(&self) -> anyhow::Result<(Store, Recordings)> {
+        let settings = self.settings()?;
+        let Some(data_dir) = settings.data_dir else {
+            return Err(Usage(anyhow::anyhow!("which installation? give --data-dir DIR")).into());
+        };
+        let store = self.open().await?;
+        let key =
+            settings.master_key_file.or_else(|| std::env::var_os("SOJOURN_MASTER_KEY_FILE").map(Into::into));
+        let vault = crate::access::open_vault(key.as_deref(), &data_dir, &store).await?;
+        let options = RecordingOptions {
+            spool_dir: data_dir.join("spool"),
+            objects: settings.objects.or_else(|| std::env::var("SOJOURN_OBJECTS").ok()),
+            objects_dir: data_dir.join("recordings"),
+            node: "command line".to_owned(),
+            clock: Arc::new(SystemClock),
+            entropy: Entropy,
+            // The server beside keeps bytes back, not who only reads.
+            limits: Limits { reserve_bytes: 0, ..Limits::default() },
+        };
+        let recordings =
+            Recordings::open(store.clone(), vault, options).await.context("open the recordings")?;
+        Ok((store, recordings))
+    }
+
     /// Keeps a server from running on the data directory, where one is named.
     pub(crate) fn lock(&self) -> anyhow::Result<Option<File>> {
         let Some(data_dir) = self.settings()?.data_dir else { return Ok(None) };
@@ -163,6 +197,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Sensor(sensor) => runtime()?.block_on(sensor.run()),
         Command::Import(import) => runtime()?.block_on(import.run()),
         Command::Commands(commands) => commands.run(),
+        Command::Verify(verify) => runtime()?.block_on(verify.run()),
+        Command::Export(export) => runtime()?.block_on(export.run()),
         Command::Openapi => print(crate::http::openapi::text()),
     }
 }

@@ -19,6 +19,8 @@ pub mod openapi;
 pub mod page;
 pub mod presence;
 pub mod problem;
+mod ranges;
+mod recordings;
 mod roles;
 pub mod sessions;
 pub mod sources;
@@ -37,7 +39,13 @@ use axum::{
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
-use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer,
+        predicate::{DefaultPredicate, NotForContentType, Predicate},
+    },
+};
 use utoipa_axum::router::OpenApiRouter;
 
 use self::{
@@ -66,6 +74,7 @@ fn routes() -> Routes {
         .merge(keys::router())
         .merge(roles::router())
         .merge(tokens::router())
+        .merge(recordings::router())
         .merge(audit::router())
         .merge(openapi::router())
         .merge(health::router())
@@ -84,9 +93,17 @@ pub fn app(state: AppState) -> Router {
         .layer(DefaultBodyLimit::max(extract::BODY_LIMIT_BYTES))
         .layer(from_fn(in_time))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(compressible()))
         .layer(from_fn_with_state(state.clone(), observe::observe))
         .with_state(Gate::new(state))
+}
+
+/// Recordings are sent as they are: their tags and ranges are those of their bytes.
+fn compressible() -> impl Predicate {
+    DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/x-asciicast"))
+        .and(NotForContentType::const_new("video/"))
+        .and(NotForContentType::const_new("application/x-tar"))
 }
 
 async fn no_such_path() -> Problem {

@@ -11,7 +11,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use sojourn_store::{
     StoreError, connections::ConnectionError, identity::IdentityError, public_keys::PublicKeyError,
-    vault::VaultError,
+    recordings::RecordingError, vault::VaultError,
 };
 use utoipa::ToSchema;
 
@@ -288,6 +288,34 @@ impl From<VaultError> for Problem {
         let cause: &dyn std::error::Error = &error;
         tracing::error!(error = %chain(cause), "the vault failed");
         Self::internal()
+    }
+}
+
+impl From<RecordingError> for Problem {
+    fn from(error: RecordingError) -> Self {
+        let problem = match error {
+            RecordingError::Store(error) => return error.into(),
+            RecordingError::Full => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", "the disk for recordings is full")
+            }
+            RecordingError::Objects(_) => {
+                Self::unavailable("the store of recordings does not answer; try again", 10)
+            }
+            RecordingError::Held => Self::conflict("session_held", "the session is held: let it go first"),
+            RecordingError::Live | RecordingError::Exists | RecordingError::Over => {
+                Self::conflict("recording_live", "the recording is still being written")
+            }
+            RecordingError::Damaged(_) | RecordingError::Seal(_) => Self::conflict(
+                "recording_damaged",
+                "the recording is damaged or altered: see its verification",
+            ),
+            RecordingError::Failed
+            | RecordingError::Spool(..)
+            | RecordingError::UnknownObjects(_)
+            | RecordingError::Vault(_) => Self::internal(),
+        };
+        tracing::error!(error = %chain(&error), "a recording failed");
+        problem
     }
 }
 

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::json;
 use sojourn_domain::{
-    access::{Protocol, RecordingState},
+    access::Protocol,
     id::{AccessSessionId, ConnectionId, UserId},
     policy::{Permission, Visibility},
 };
@@ -262,8 +262,7 @@ async fn purge_ended(state: &AppState, ended: &SessionFilter, purged: &mut Purge
 
 /// Removes a session's recording, with its keys; says whether there was one.
 async fn purge_recording(state: &AppState, session: &AccessSession) -> Result<bool, Problem> {
-    let _ = &state.access.recordings;
-    Ok(session.recording != RecordingState::None)
+    Ok(state.access.recordings.purge(session.id).await?)
 }
 
 fn described(filter: &SessionFilter) -> serde_json::Value {

@@ -89,6 +89,16 @@ impl Recordings {
         self.core.verify(session).await
     }
 
+    /// Every session that has a recording.
+    pub async fn sessions(&self) -> Result<Vec<AccessSessionId>, RecordingError> {
+        let states = rows::states(&self.core.store).await?;
+        Ok(states
+            .into_iter()
+            .filter(|(_, state)| state != rows::PURGING)
+            .filter_map(|(session, _)| session.parse().ok())
+            .collect())
+    }
+
     /// The key with which others check what this installation signs.
     pub fn public_key(&self) -> PublicKey {
         self.core.vault.public_key()

@@ -5,6 +5,7 @@ pub mod devices;
 pub mod events;
 pub mod identity;
 pub mod local;
+pub mod recordings;
 pub mod sessions;
 pub mod sources;
 pub mod streamed;
