@@ -46,7 +46,7 @@ impl Index {
 
     /// Bytes of the encoded index of so many frames.
     pub const fn encoded_len(frames: u64) -> u64 {
-        frames * 4 + TRAILER as u64
+        frames.saturating_mul(4).saturating_add(TRAILER as u64)
     }
 
     pub fn encode(&self) -> Vec<u8> {

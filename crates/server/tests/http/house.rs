@@ -33,6 +33,7 @@ use sojourn_store::{
     Entropy, Store,
     audit::{AuditEntry, AuditFilter, By},
     identity::{NewToken, NewUser, SecretHash},
+    recordings::Recordings,
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -58,6 +59,7 @@ impl Clock for ManualClock {
 pub(crate) struct House {
     pub(crate) store: Store,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) recordings: Recordings,
     app: Router,
     _engine: Engine,
     _background: Background,
@@ -106,6 +108,7 @@ impl House {
         let options = Options { run_sources: false, ..Options::default() };
         let engine = Engine::start(store.clone(), clock.clone(), Entropy, options).await.unwrap();
         let access = Access::open(&store, &config, clock.clone()).await.unwrap();
+        let recordings = access.recordings.clone();
         let (state, background) = AppState::start(
             store.clone(),
             engine.handle(),
@@ -118,6 +121,7 @@ impl House {
             app: http::app(state),
             store,
             clock,
+            recordings,
             _engine: engine,
             _background: background,
             _folder: folder,

@@ -6,4 +6,5 @@ mod authorization;
 mod house;
 mod identity;
 mod openapi;
+mod recordings;
 mod requests;

@@ -336,8 +336,8 @@ impl Recorder {
         self.live.session
     }
 
-    /// Appends bytes. Waits while the spool is behind. An error says that not all of them were taken: a gap runs from there to the
-    /// next bytes that are; it may be tried again at any time.
+    /// Appends bytes. Waits while the spool is behind. An error says that none of them were taken (of more than
+    /// [`Limits::queue_bytes`], not all): a gap runs from there to the next bytes that are. It may be tried again at any time.
     ///
     /// What was accepted is durable within a second, see [`Recorder::durable`].
     pub async fn write(&self, bytes: &[u8]) -> Result<(), RecordingError> {

@@ -358,7 +358,8 @@ impl Spool {
         let _ = File::options().write(true).open(self.reserve_path()).and_then(|file| file.set_len(0));
     }
 
-    /// Takes as many bytes as there is room for, and says how many; or why none are taken at all.
+    /// Takes the bytes when there is room for them (the first [`Limits::queue_bytes`](super::Limits) of more), and says how
+    /// many; or why none are taken at all.
     fn take(
         self: &Arc<Self>,
         live: &Arc<Live>,
@@ -380,8 +381,9 @@ impl Spool {
         }
         let crowded = self.held.load(Ordering::Relaxed) > self.limits.queue_total_bytes as u64;
         let most = if crowded { FAIR_BYTES } else { self.limits.queue_bytes.max(FAIR_BYTES) };
-        let room = most.saturating_sub(state.waiting).min(bytes.len());
-        if room == 0 {
+        // All or nothing: a line that a full disk cuts in two would spoil the one after it.
+        let room = bytes.len().min(self.limits.queue_bytes.max(FAIR_BYTES));
+        if state.waiting > 0 && state.waiting + room > most {
             return Ok(0);
         }
         if state.gap_open {

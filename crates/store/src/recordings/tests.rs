@@ -461,3 +461,75 @@ async fn retention_removes_the_old_and_the_many_but_never_the_held() {
     })
     .await;
 }
+
+/// Names a small file system for the part of a test that runs in a mount namespace of its own.
+const SMALL_DISK: &str = "SOJOURN_TEST_SMALL_DISK";
+
+/// Runs a test again in a mount namespace with a disk of a few megabytes, whose folder that second run gets. The namespace,
+/// and the disk, go with the process.
+fn on_a_small_disk(name: &str) -> Option<PathBuf> {
+    if let Some(disk) = std::env::var_os(SMALL_DISK) {
+        return Some(disk.into());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=6m small \"$1\" || exit 77; shift; exec \"$@\"";
+    let output = std::process::Command::new("unshare")
+        .args(["-m", "--map-root-user", "sh", "-c", script, "sh"])
+        .arg(folder.path())
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("recordings::tests::{name}"), "--nocapture"])
+        .env(SMALL_DISK, folder.path())
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {}
+        Ok(output) if output.status.code() != Some(77) && !output.stderr.starts_with(b"unshare:") => {
+            panic!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(_) | Err(_) => sojourn_testbed::skip::whole("no mount namespaces (unshare -m)"),
+    }
+    None
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_nothing_accepted_is_lost_and_closing_works() {
+    let Some(disk) = on_a_small_disk("on_a_full_disk_nothing_accepted_is_lost_and_closing_works") else {
+        return;
+    };
+    let (_folder, mut house) = local("db").await;
+    house.limits.reserve_bytes = 2 * 1024 * 1024;
+    house.limits.patience = Elapsed::from_millis(100);
+    house.limits.segment_bytes = 1_000_000;
+    // The spool is on the small disk, the objects are elsewhere: sealing copies.
+    fs::create_dir(disk.join("spool")).unwrap();
+    std::os::unix::fs::symlink(disk.join("spool"), house.spool()).unwrap();
+    let recordings = house.open().await;
+    let session = house.session().await;
+    let recorder = recordings.begin(session, Format::Cast).await.unwrap();
+    let piece = text(50_000);
+    let mut accepted = 0;
+    let refused = loop {
+        match recorder.write(&piece).await {
+            Ok(()) => accepted += piece.len(),
+            Err(error) => break error,
+        }
+        assert!(accepted < 8_000_000, "the disk is never full");
+    };
+    assert!(matches!(refused, RecordingError::Full), "{refused:?}");
+    assert!(accepted > 3_000_000, "{accepted}");
+    assert!(matches!(recorder.write(b"x").await, Err(RecordingError::Full)));
+    let finished = recorder.finish(true).await.unwrap();
+    assert_eq!(finished.state, RecordingState::Incomplete);
+    // What was refused was not taken in parts, and nothing that was accepted is missing.
+    assert_eq!(finished.bytes, accepted as u64);
+    let read = all(&recordings, session).await;
+    assert!(read.chunks(50_000).all(|chunk| *chunk == piece[..chunk.len()]));
+    let verified = recordings.verify(session).await.unwrap();
+    assert_eq!(verified.status, VerificationStatus::Incomplete, "{verified:?}");
+    assert_eq!(verified.gaps[0].reason, GapReason::DiskFull);
+    // There is room again.
+    let next = house.session().await;
+    let recorder = recordings.begin(next, Format::Cast).await.unwrap();
+    recorder.write(&piece).await.unwrap();
+    assert_eq!(recorder.finish(true).await.unwrap().state, RecordingState::Sealed);
+    recordings.stop().await;
+}
