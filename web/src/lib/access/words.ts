@@ -88,7 +88,7 @@ export function verdict(found: Verification, at: (ms: number) => string): { text
       if (!found.ok) return { text: `Altered: ${found.message}`, tone: 'bad' };
       if (!gap) return { text: 'Incomplete: the recording stops before the session did', tone: 'warn' };
       const more = found.gaps.length > 1 ? `, and ${found.gaps.length - 1} more` : '';
-      if (gap.toMs === null) return { text: `Incomplete: all after ${at(gap.fromMs)} is missing${more}`, tone: 'warn' };
+      if (gap.toMs === null) return { text: `Incomplete: what came after ${at(gap.fromMs)} is missing${more}`, tone: 'warn' };
       return { text: `Incomplete: ${((gap.toMs - gap.fromMs) / 1000).toFixed(1)} s missing at ${at(gap.fromMs)}${more}`, tone: 'warn' };
     }
     case 'altered':

@@ -152,7 +152,9 @@ export interface Verification {
   segments: number;
   bytes: number;
   gaps: { fromMs: number; toMs: number | null; reason: string; message: string }[];
-  publicKey: string | null;
+  /** Everything that is not as it was recorded. */
+  faults: string[];
+  publicKey: string;
   head: string | null;
 }
 
@@ -160,7 +162,7 @@ export interface Storage {
   bytes: number;
   breakdown: { sealed: number; incomplete: number; live: number; spool: number };
   recordings: number;
-  free: number | null;
+  free: number;
   pressure: string;
 }
 

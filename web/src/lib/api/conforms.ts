@@ -1,6 +1,7 @@
 // Compile-time proof that what the server's openapi.json promises is what the pages take it for. The
 // generated half is not committed: `npm run check` makes it anew.
 import type { components } from './openapi.generated';
+import type * as Access from './access';
 import type * as Ours from './types';
 
 type Server = components['schemas'];
@@ -26,6 +27,11 @@ export type Conforms = [
   Is<Loose<Server['SourceList']>, Ours.Sources>,
   Is<Loose<Server['SessionWire']>, Ours.PresenceSession>,
   Is<Loose<Server['CalendarWire']>, Ours.CalendarSession>,
+  Is<Loose<Server['AccessSession']>, Access.AccessSession>,
+  Is<Loose<Server['Command']>, Access.Command>,
+  Is<Loose<Server['PublicKey']>, Access.PublicKey>,
+  Is<Loose<Server['Verification']>, Access.Verification>,
+  Is<Loose<Server['Storage']>, Access.Storage>,
   // And the other way: what is sent is what the server reads.
   Is<Loose<Required<Ours.DeviceChange>>, Server['DeviceSet']>,
 ];
