@@ -3,10 +3,12 @@
 use std::{
     io::{Read as _, Write as _},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
-use sojourn_domain::access::{EndReason, Purpose};
-use sojourn_testbed::ssh_client::Way;
+use sojourn_domain::access::{AuthKind, EndReason, Purpose};
+use sojourn_gateway::protocols::Credential;
+use sojourn_testbed::{ssh_client::Way, wait};
 
 use crate::house::{Lab, PASSWORD};
 
@@ -137,4 +139,98 @@ fn a_changed_host_key_is_refused_loudly() {
     assert_eq!(output.status.code(), Some(255));
     assert!(text(&output.stderr).contains("HOST KEY HAS CHANGED"), "{output:?}");
     lab.told(|told| assert_eq!(told.failures[0].0, EndReason::HostKey));
+}
+
+/// A terminal without a person: types what it is given, and hands over all that was shown.
+fn type_into(way: &Way, typed: &[(&str, &str)]) -> (String, Option<i32>) {
+    let mut child = way
+        .ssh_with(&["-tt"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut shown = String::new();
+    let mut piece = [0; 4096];
+    for (until, keys) in typed {
+        let from = shown.len();
+        while !shown[from..].contains(until) {
+            let read = stdout.read(&mut piece).unwrap();
+            assert!(read > 0, "it ended before {until:?}: {shown}");
+            shown.push_str(&String::from_utf8_lossy(&piece[..read]));
+        }
+        stdin.write_all(keys.as_bytes()).unwrap();
+    }
+    // What a shell reads ahead of its end is harmless; a pipe that is gone is too.
+    let mut rest = Vec::new();
+    stdout.read_to_end(&mut rest).unwrap();
+    shown.push_str(&String::from_utf8_lossy(&rest));
+    drop(stdin);
+    (shown, child.wait().unwrap().code())
+}
+
+#[test]
+fn without_a_name_there_is_a_menu() {
+    let Some(lab) = Lab::new() else { return };
+    let way = Way::new(lab.address, "alice").key(&lab.sshd.account().key);
+    let (shown, code) = type_into(&way, &[("to leave", "we\r"), ("$ ", "echo at $USER; exit 5\r")]);
+    assert!(shown.contains("db") && shown.contains("web"), "{shown}");
+    assert!(shown.contains("at deploy"), "{shown}");
+    assert_eq!(code, Some(5));
+    let (_, code) = type_into(&way, &[("to leave", "\u{3}")]);
+    assert_eq!(code, Some(0));
+    lab.told(|told| assert_eq!(told.openings.len(), 1));
+
+    let output = run(&way, "true");
+    assert_eq!(output.status.code(), Some(255));
+    assert!(text(&output.stderr).contains("alice+web"), "{output:?}");
+    let nowhere = Way::new(lab.address, "alice+nowhere").key(&lab.sshd.account().key);
+    assert!(text(&run(&nowhere, "true").stderr).contains("no such connection"));
+}
+
+#[test]
+fn a_password_of_the_target_is_asked_for() {
+    let Some(lab) = Lab::with(|house| {
+        house.target.auth = AuthKind::Prompt;
+        house.credential = Credential::None;
+    }) else {
+        return;
+    };
+    let password = format!("wrong\u{15}{}x\u{7f}\r", lab.sshd.account().password);
+    let (shown, code) =
+        type_into(&lab.way(), &[("Password of deploy at web: ", &password), ("$ ", "exit 6\r")]);
+    assert_eq!(code, Some(6), "{shown}");
+    assert!(!shown.contains(&lab.sshd.account().password));
+    let (shown, code) = type_into(&lab.way(), &[("Password of deploy at web: ", "wrong\r")]);
+    assert_eq!(code, Some(255), "{shown}");
+    let output = run(&lab.way(), "true");
+    assert!(text(&output.stderr).contains("there is no terminal to ask on"), "{output:?}");
+}
+
+#[test]
+fn the_users_own_agent_logs_in_at_the_target() {
+    let Some(lab) = Lab::with(|house| {
+        house.target.auth = AuthKind::Agent;
+        house.credential = Credential::None;
+    }) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent");
+    let mut agent =
+        Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+    wait::until("the agent", Duration::from_secs(30), || socket.exists().then_some(()));
+    let key = &lab.sshd.account().key;
+    assert!(
+        Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &socket).status().unwrap().success()
+    );
+    let way = lab.way().option(format!("IdentityAgent={}", socket.display()));
+    let output = way.ssh_with(&["-A"]).arg("id -un").output().unwrap();
+    assert_eq!(text(&output.stdout), "deploy\n", "{output:?}");
+    let output = run(&lab.way(), "id -un");
+    assert!(text(&output.stderr).contains("ssh -A"), "{output:?}");
+    agent.kill().unwrap();
+    agent.wait().unwrap();
 }
