@@ -39,7 +39,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Users
     #[command(subcommand)]
     User(user::User),
@@ -184,6 +184,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(serve) => {
+            let serve = *serve;
             let config = Config::new(serve.settings.with_file(serve.config.as_deref())?).map_err(Usage)?;
             runtime()?.block_on(crate::serve::serve(config))
         }

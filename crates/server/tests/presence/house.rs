@@ -239,8 +239,8 @@ impl House {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
 
+    #[expect(clippy::print_stdout, reason = "a failing test shows it, and so on which database it failed")]
     pub(crate) async fn stop(self) {
-        // A failing test shows it, and so on which database it failed.
         println!("passed on {:?}", self.store.database());
         self.shutdown.cancel();
         self.engine.stop().await;
