@@ -4,6 +4,7 @@ use avt::Terminal;
 
 use super::{
     DetectedCommand, Snapshot,
+    flood::Flood,
     keys::Keys,
     marks::{Mark, Marks},
     watch::Watch,
@@ -22,6 +23,7 @@ pub struct Detector {
     decoder: Utf8Stream,
     keys: Keys,
     marks: Marks,
+    flood: Flood,
     watch: Watch,
 }
 
@@ -47,6 +49,7 @@ impl Detector {
             decoder: Utf8Stream::new(),
             keys: Keys::default(),
             marks: Marks::default(),
+            flood: Flood::default(),
             watch,
         }
     }
@@ -54,22 +57,24 @@ impl Detector {
     /// What the target showed. The chunks may split characters and escape sequences.
     pub fn output(&mut self, elapsed: Elapsed, bytes: &[u8]) {
         let terminal = self.screen.wake();
-        let Self { decoder, marks, watch, .. } = self;
+        let Self { decoder, marks, flood, watch, .. } = self;
         watch.now(elapsed);
-        decoder.decode(bytes, |text| feed(terminal, marks, watch, text));
+        decoder.decode(bytes, |text| show(terminal, marks, flood, watch, text));
         watch.output_over(terminal);
     }
 
     /// What the user typed.
     pub fn input(&mut self, elapsed: Elapsed, bytes: &[u8]) {
         let terminal = self.screen.wake();
-        let Self { keys, watch, .. } = self;
+        let Self { keys, marks, flood, watch, .. } = self;
+        release(terminal, marks, flood, watch);
         watch.now(elapsed);
         keys.feed(bytes, |key| watch.key(terminal, key));
     }
 
     pub fn resize(&mut self, elapsed: Elapsed, cols: u16, rows: u16) {
         let terminal = self.screen.wake();
+        release(terminal, &mut self.marks, &mut self.flood, &mut self.watch);
         self.watch.now(elapsed);
         let (cols, rows) = cast::bounded(cols, rows);
         self.watch.resize(terminal, cols, rows);
@@ -83,6 +88,7 @@ impl Detector {
     /// The session is over: what is open becomes final.
     pub fn finish(&mut self, elapsed: Elapsed) {
         let terminal = self.screen.wake();
+        release(terminal, &mut self.marks, &mut self.flood, &mut self.watch);
         self.watch.now(elapsed);
         self.watch.finish(terminal);
     }
@@ -91,14 +97,19 @@ impl Detector {
     pub fn screen(&self) -> Snapshot {
         match &self.screen {
             Screen::Asleep(snapshot) => snapshot.clone(),
-            Screen::Live(terminal) => snapshot(terminal),
+            Screen::Live(terminal) => {
+                let mut snapshot = snapshot(terminal);
+                snapshot.dump.push_str(self.flood.held());
+                snapshot
+            }
         }
     }
 
     /// Gives up the emulator and keeps what draws its screen again: for a terminal where nothing
     /// has happened for a while. Whatever happens next wakes it.
     pub fn hibernate(&mut self) {
-        if let Screen::Live(terminal) = &self.screen {
+        if let Screen::Live(terminal) = &mut self.screen {
+            release(terminal, &mut self.marks, &mut self.flood, &mut self.watch);
             self.watch.hibernate();
             self.screen = Screen::Asleep(snapshot(terminal));
         }
@@ -116,6 +127,32 @@ impl Screen {
             Self::Live(terminal) => terminal,
             Self::Asleep(_) => unreachable!("it was just woken"),
         }
+    }
+}
+
+/// Holds back what nobody will see, and feeds the rest.
+fn show(terminal: &mut Terminal, marks: &mut Marks, flood: &mut Flood, watch: &mut Watch, mut text: &str) {
+    while !text.is_empty() {
+        if watch.is_quiet(terminal) {
+            text = flood.hold(text, watch.shape(terminal));
+            if text.is_empty() && !flood.is_over() {
+                return;
+            }
+        }
+        release(terminal, marks, flood, watch);
+        // Behind whatever could not be held back, a flood may go on.
+        let end = text.find('\n').map_or(text.len(), |end| end + 1);
+        let (now, later) = text.split_at(end);
+        feed(terminal, marks, watch, now);
+        flood.fed(now);
+        text = later;
+    }
+}
+
+fn release(terminal: &mut Terminal, marks: &mut Marks, flood: &mut Flood, watch: &mut Watch) {
+    if !flood.is_empty() {
+        let held = flood.release(watch.shape(terminal));
+        feed(terminal, marks, watch, &held);
     }
 }
 

@@ -17,6 +17,9 @@ use crate::time::Elapsed;
 impl Watch {
     /// The cursor is about to leave its row downwards.
     pub(super) fn line_feed(&mut self, terminal: &Terminal) {
+        if self.entered.is_empty() && self.current.is_none() && !self.edited_elsewhere {
+            return;
+        }
         let row = self.rows.cursor(terminal).row;
         if self.edited_elsewhere && terminal.active_screen_kind() == ScreenKind::Primary && !self.editor {
             let text = self.rows.region(terminal, Place { row, col: 0 }, row, "");

@@ -5,6 +5,7 @@
 mod detector;
 mod effects;
 mod entries;
+mod flood;
 mod keys;
 mod lines;
 mod marks;

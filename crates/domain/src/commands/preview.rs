@@ -44,7 +44,7 @@ impl Capture {
         self.screen == Screen::Primary && !self.is_full()
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.lines >= MAX_LINES || self.text.len() >= MAX_BYTES
     }
 

@@ -9,6 +9,7 @@ use avt::{
 
 use super::{
     DetectedCommand, Kind,
+    flood::Shape,
     keys::Key,
     lines::{Candidate, Edit, Line, Open},
     model::Certainty,
@@ -48,6 +49,10 @@ pub(super) struct Watch {
     /// What keys reach the multiplexer instead of the shells in it.
     pub(super) multiplexer: Option<Key>,
     pub(super) after_prefix: bool,
+    /// Only a part of the screen scrolls.
+    pub(super) margins: bool,
+    /// Long lines go on in the next row, and always have.
+    pub(super) wraps: bool,
     /// The next line begins with what nobody typed.
     pub(super) next_unknown: bool,
     /// Prompts that were left behind while lines waited that had been shown elsewhere.
@@ -81,6 +86,8 @@ impl Watch {
             secret_asked: None,
             multiplexer: None,
             after_prefix: false,
+            margins: false,
+            wraps: true,
             next_unknown: false,
             prompts_left: 0,
             edited_elsewhere: false,
@@ -97,6 +104,23 @@ impl Watch {
         if !text.is_empty() {
             terminal.feed_with(text, &mut *self);
         }
+    }
+
+    /// Nothing waits for what is shown, but for the last of it.
+    pub(super) fn is_quiet(&self, terminal: &Terminal) -> bool {
+        self.has_input
+            && self.entered.is_empty()
+            && self.current.is_none()
+            && self.candidate.is_none()
+            && !self.edited_elsewhere
+            && !self.margins
+            && self.open.as_ref().is_none_or(|open| open.capture.is_full())
+            && terminal.active_screen_kind() == ScreenKind::Primary
+    }
+
+    pub(super) fn shape(&self, terminal: &Terminal) -> Shape {
+        let (cols, rows) = terminal.size();
+        Shape { cols, rows, wraps: self.wraps }
     }
 
     pub(super) fn output_over(&mut self, terminal: &Terminal) {
@@ -119,7 +143,12 @@ impl Watch {
             self.resume(terminal);
         }
         self.note_shown(terminal);
-        self.prompt_start = Some((self.rows.cursor(terminal), self.now));
+        // Some switch it on behind their prompt, having said before where that begins.
+        let cursor = self.rows.cursor(terminal);
+        let said = self.prompt_start.is_some_and(|(place, _)| place.row + 4 > cursor.row);
+        if cursor.col == 0 || !said {
+            self.prompt_start = Some((cursor, self.now));
+        }
         if self.has_input {
             let waiting = self.entered.iter_mut().filter(|line| !line.echoed);
             for line in waiting.chain(self.current.as_mut()) {
@@ -276,7 +305,12 @@ impl Observer for Watch {
 
     fn before(&mut self, context: &mut Observation<'_>, operation: &Operation) {
         let Operation::Function(function) = operation else { return };
+        // By far the most frequent, and nothing waits for it.
+        if matches!(function, Function::Print(_)) && self.candidate.is_none() {
+            return;
+        }
         let terminal = context.terminal();
+        self.follow_modes(terminal, function);
         if matches!(function, Function::Lf | Function::Nel) {
             self.line_feed(terminal);
         } else if let Function::Osc(Osc::ShellIntegration(mark)) = function {
@@ -314,6 +348,15 @@ impl Watch {
     /// only some of what the editors inside it say.
     pub(super) fn waits_for_editor(&self, terminal: &Terminal) -> bool {
         self.editor && terminal.active_screen_kind() == ScreenKind::Primary
+    }
+
+    fn follow_modes(&mut self, terminal: &Terminal, function: &Function) {
+        if let Function::Decstbm(top, bottom) = function {
+            let rows = terminal.size().1;
+            self.margins = *top > 1 || (*bottom != 0 && usize::from(*bottom) < rows);
+        } else if let Function::Decrst(modes) = function {
+            self.wraps &= !modes.as_slice().contains(&DecMode::AutoWrap);
+        }
     }
 
     /// zsh clears the screen below before it draws its prompt.
