@@ -18,7 +18,7 @@ use sojourn_gateway::{
         ends::{
             ClientEnd, ClientEvent, ClientInput, Exit, TargetEnd, TargetEvent, TargetInput, TerminalSize,
         },
-        tether::{TetherEvent, TetherInput, WINDOW},
+        tether::{TetherEvent, WINDOW},
     },
 };
 use sojourn_store::{
@@ -381,14 +381,14 @@ async fn a_browser_comes_back_and_nothing_is_lost_or_twice() {
     });
     let mut all: Vec<u8> = Vec::new();
     let mut attached = tether.attach(Some(0)).await.unwrap();
-    attached.input.send(TetherInput::Client(ClientInput::Data("x".into()))).await.unwrap();
+    attached.input.send(ClientInput::Data("x".into())).await.unwrap();
     assert_eq!(next(&mut input).await, TargetInput::Data("x".into()));
     let total = 40_000 * 10;
     // Without a word of what arrived no more than the window comes.
     all.extend(read(&mut attached.events, WINDOW).await);
     assert!(tokio::time::timeout(Duration::from_millis(500), attached.events.recv()).await.is_err());
     while all.len() < total {
-        attached.input.send(TetherInput::Received(all.len() as u64)).await.unwrap();
+        attached.received.send_replace(all.len() as u64);
         let some = read(&mut attached.events, 1000.min(total - all.len())).await;
         all.extend(some);
         if all.len() % 3 == 0 {

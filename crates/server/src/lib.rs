@@ -13,4 +13,5 @@ pub mod password;
 pub mod refusals;
 pub mod serve;
 pub mod state;
+pub mod targets;
 pub mod turns;

@@ -5,6 +5,7 @@
 pub mod dial;
 mod kept;
 pub mod ssh;
+pub mod telnet;
 
 use std::{fmt, sync::Arc};
 

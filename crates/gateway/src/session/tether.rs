@@ -12,7 +12,7 @@ use sojourn_domain::id::{AccessSessionId, UserId};
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
-        oneshot,
+        oneshot, watch,
     },
     time::{Instant, sleep_until},
 };
@@ -44,20 +44,14 @@ pub enum TetherEvent {
     Replaced,
 }
 
-/// From the browser's connection.
-#[derive(Debug)]
-pub enum TetherInput {
-    /// Output bytes since the session's beginning that have arrived.
-    Received(u64),
-    Client(ClientInput),
-}
-
 /// A browser's connection to a session. Dropping it begins the grace period.
 #[derive(Debug)]
 pub struct Attached {
     pub handle: SessionHandle,
     pub events: mpsc::Receiver<TetherEvent>,
-    pub input: mpsc::Sender<TetherInput>,
+    pub input: mpsc::Sender<ClientInput>,
+    /// Output bytes since the session's beginning that have arrived. Apart from the keys: they may have to wait.
+    pub received: watch::Sender<u64>,
 }
 
 /// The way back to a session. Cheap to clone.
@@ -72,7 +66,8 @@ pub struct Tether {
 struct Attaching {
     received: Option<u64>,
     events: mpsc::Sender<TetherEvent>,
-    input: mpsc::Receiver<TetherInput>,
+    input: mpsc::Receiver<ClientInput>,
+    acknowledged: watch::Receiver<u64>,
     done: oneshot::Sender<()>,
 }
 
@@ -104,6 +99,7 @@ impl Started {
             input: Some(self.input),
             attached: None,
             typed: None,
+            acknowledged: None,
             detached_at: Instant::now(),
             kept: VecDeque::new(),
             kept_bytes: 0,
@@ -152,10 +148,11 @@ impl Tether {
         let (told, events) = mpsc::channel(ATTACHED);
         let (input, typed) = mpsc::channel(ATTACHED);
         let (done, attached) = oneshot::channel();
-        let attaching = Attaching { received, events: told, input: typed, done };
+        let (received_now, acknowledged) = watch::channel(0);
+        let attaching = Attaching { received, events: told, input: typed, acknowledged, done };
         self.attach.send(attaching).await.map_err(|_| Gone)?;
         attached.await.map_err(|_| Gone)?;
-        Ok(Attached { handle: self.handle.clone(), events, input })
+        Ok(Attached { handle: self.handle.clone(), events, input, received: received_now })
     }
 }
 
@@ -168,7 +165,8 @@ struct Work {
     /// Dropped, the actor knows that the client is gone.
     input: Option<mpsc::Sender<ClientInput>>,
     attached: Option<mpsc::Sender<TetherEvent>>,
-    typed: Option<mpsc::Receiver<TetherInput>>,
+    typed: Option<mpsc::Receiver<ClientInput>>,
+    acknowledged: Option<watch::Receiver<u64>>,
     detached_at: Instant,
     /// Output that is not acknowledged.
     kept: VecDeque<Bytes>,
@@ -204,8 +202,11 @@ impl Work {
                 () = sleep_until(self.detached_at + self.grace), if self.attached.is_none() => break,
                 () = self.shutdown.cancelled(), if self.attached.is_none() => break,
                 typed = typed(self.typed.as_mut()), if self.inward.is_none() => match typed {
-                    Some(TetherInput::Received(bytes)) => self.acknowledge(bytes),
-                    Some(TetherInput::Client(event)) => self.inward = Some(event),
+                    Some(event) => self.inward = Some(event),
+                    None => self.detach(),
+                },
+                bytes = acknowledged(self.acknowledged.as_mut()) => match bytes {
+                    Some(bytes) => self.acknowledge(bytes),
                     None => self.detach(),
                 },
                 () = place(self.input.as_ref()), if self.inward.is_some() => self.pass_input(),
@@ -310,6 +311,7 @@ impl Work {
     fn detach(&mut self) {
         self.attached = None;
         self.typed = None;
+        self.acknowledged = None;
         self.detached_at = Instant::now();
     }
 
@@ -330,6 +332,7 @@ impl Work {
         let _ = attaching.done.send(());
         self.attached = Some(attaching.events);
         self.typed = Some(attaching.input);
+        self.acknowledged = Some(attaching.acknowledged);
     }
 
     /// The screen takes the place of everything until then.
@@ -354,9 +357,20 @@ impl Work {
 }
 
 /// The next message of the connection, where there is one.
-async fn typed(attached: Option<&mut mpsc::Receiver<TetherInput>>) -> Option<TetherInput> {
+async fn typed(attached: Option<&mut mpsc::Receiver<ClientInput>>) -> Option<ClientInput> {
     match attached {
         Some(input) => input.recv().await,
+        None => pending().await,
+    }
+}
+
+/// How much has arrived, when that changes.
+async fn acknowledged(attached: Option<&mut watch::Receiver<u64>>) -> Option<u64> {
+    match attached {
+        Some(received) => {
+            received.changed().await.ok()?;
+            Some(*received.borrow_and_update())
+        }
         None => pending().await,
     }
 }

@@ -13,6 +13,7 @@ pub mod devices;
 pub mod extract;
 mod health;
 mod keys;
+pub mod live;
 pub mod metrics;
 mod observe;
 pub mod openapi;
@@ -25,6 +26,7 @@ mod roles;
 pub mod sessions;
 pub mod sources;
 pub mod stream;
+pub mod terminal;
 mod tokens;
 mod tracking;
 mod users;
@@ -73,6 +75,8 @@ fn routes() -> Routes {
         .merge(users::router())
         .merge(keys::router())
         .merge(roles::router())
+        .merge(live::router())
+        .merge(terminal::router())
         .merge(tokens::router())
         .merge(recordings::router())
         .merge(audit::router())

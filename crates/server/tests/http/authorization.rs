@@ -29,6 +29,9 @@ const SESSIONS: Needs = One(&[Permission::SessionsViewOwn, Permission::SessionsV
 const PURGE: Needs = One(&[Permission::SessionsDelete]);
 const SETTINGS: Needs = One(&[Permission::SettingsManage]);
 
+const LIVE: Needs =
+    One(&[Permission::SessionsViewOwn, Permission::SessionsViewAny, Permission::SessionsWatch]);
+
 /// Placeholders in paths are filled with what exists nowhere.
 #[rustfmt::skip]
 const MATRIX: &[(&str, &str, Needs)] = &[
@@ -70,6 +73,12 @@ const MATRIX: &[(&str, &str, Needs)] = &[
     ("get",    "/users/{id}/keys",          Somebody),
     ("post",   "/users/{id}/keys",          Somebody),
     ("delete", "/users/{id}/keys/{keyId}",  Somebody),
+    ("get",    "/sessions/live",            LIVE),
+    ("get",    "/sessions/stream",          LIVE),
+    ("post",   "/sessions/{id}/terminate",  Somebody),
+    ("post",   "/sessions/{id}/tickets",    Somebody),
+    ("post",   "/connections/{id}/tickets", One(&[Permission::ConnectionsUse])),
+    ("get",    "/terminal",                 Nothing),
     ("post",   "/sessions/create",          MANAGE),
     ("delete", "/sessions/delete",          MANAGE),
     ("get",    "/devices",                  VIEW),
@@ -114,6 +123,7 @@ fn filled(path: &str) -> String {
         .replace("/users/{id}", "/users/user_01h455vb4pex5vsknk084sn02q")
         .replace("/tokens/{id}", "/tokens/token_01h455vb4pex5vsknk084sn02q")
         .replace("/sources/{id}", "/sources/source_01h455vb4pex5vsknk084sn02q")
+        .replace("/connections/{id}", "/connections/conn_01h455vb4pex5vsknk084sn02q")
         .replace("/sessions/{id}/", "/sessions/sess_01h455vb4pex5vsknk084sn02q/")
         .replace("/sessions/{id}", "/sessions/00:00:5E:00:53:99")
         .replace("{keyId}", "key_01h455vb4pex5vsknk084sn02q")

@@ -1,0 +1,162 @@
+//! From an admission to a target that was reached: the credential is unsealed here, the host key is pinned here.
+
+use serde::Deserialize;
+use serde_json::json;
+use sojourn_domain::access::{AuthKind, EndReason, Protocol};
+use sojourn_gateway::{
+    admission::Admission,
+    protocols::{
+        self, ConnectError, Credential, HostKeyRule, Secret, Target, TerminalRequest, dial, ssh::SeenKey,
+        telnet,
+    },
+    session::{
+        Begun,
+        ends::{TargetEnd, TerminalSize},
+    },
+};
+use sojourn_store::{
+    Store,
+    audit::{ActorKind, By, Deed},
+    connections::Connection,
+    vault::Vault,
+};
+
+use crate::{http::problem::chain, state::AppState};
+
+/// The terminal that somebody wants.
+pub struct Wanted {
+    /// The target's, where the connection asks the user for it.
+    pub password: Option<String>,
+    pub term: String,
+    pub size: TerminalSize,
+}
+
+/// What is sealed of a connection. Holds secrets: no `Debug`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    password: Option<String>,
+    private_key: Option<String>,
+    passphrase: Option<String>,
+}
+
+/// Where an admission leads.
+pub fn target(admission: &Admission) -> Target {
+    let connection = admission.connection();
+    let host_key = match &connection.host_key {
+        Some(pinned) => HostKeyRule::Pinned(pinned.text.clone()),
+        None if admission.may_edit() => HostKeyRule::FirstUse,
+        None => HostKeyRule::Unknown,
+    };
+    Target {
+        host: connection.host.clone(),
+        port: connection.port,
+        username: connection.username.clone(),
+        auth: connection.auth,
+        host_key,
+    }
+}
+
+/// The credential that is kept of a connection; `None` of its kinds where none is kept.
+pub fn credential(vault: &Vault, connection: &Connection) -> Result<Credential, ConnectError> {
+    let lost = |message: &str| ConnectError::new(EndReason::Failed, message);
+    let Some(sealed) = &connection.secret else { return Ok(Credential::None) };
+    let secret = vault.unseal(&Connection::sealed_for(connection.id), sealed).map_err(|error| {
+        tracing::error!(connection.id = %connection.id, error = chain(&error), "a credential cannot be unsealed");
+        lost("the connection's credential cannot be read")
+    })?;
+    let kept: Kept = serde_json::from_slice(secret.expose())
+        .map_err(|_| lost("the connection's credential cannot be read"))?;
+    Ok(match (connection.auth, kept) {
+        (AuthKind::Password, Kept { password: Some(password), .. }) => {
+            Credential::Password(Secret::new(password))
+        }
+        (AuthKind::Key, Kept { private_key: Some(key), passphrase, .. }) => {
+            Credential::Key { private_key: Secret::new(key), passphrase: passphrase.map(Secret::new) }
+        }
+        (AuthKind::Password | AuthKind::Key | AuthKind::Prompt | AuthKind::Agent | AuthKind::None, _) => {
+            Credential::None
+        }
+    })
+}
+
+/// Pins the key that a target showed when none was known. Refused where another was pinned meanwhile.
+pub async fn pin(store: &Store, admission: &Admission, key: &SeenKey, by: &By) -> Result<(), ConnectError> {
+    let connection = admission.connection();
+    let failed = |error: &sojourn_store::StoreError| {
+        tracing::error!(connection.id = %connection.id, error = chain(error), "a host key could not be pinned");
+        ConnectError::new(EndReason::Failed, "the target's host key could not be pinned")
+    };
+    if store.connection_pin_first(connection.id, &key.text, by).await.map_err(|error| failed(&error))? {
+        return Ok(());
+    }
+    let again = Admission::check(store, admission.user(), &connection.id.to_string()).await;
+    let pinned = again.ok().and_then(|admission| admission.connection().host_key.clone());
+    if pinned.is_some_and(|pinned| pinned.fingerprint() == key.fingerprint) {
+        return Ok(());
+    }
+    Err(ConnectError::new(EndReason::HostKey, "another host key was pinned at the same moment"))
+}
+
+/// Tells the audit trail that a target showed another host key than it should.
+pub async fn key_refused(store: &Store, admission: &Admission, error: &ConnectError, by: &By) {
+    let deed = Deed::refused(
+        "connection.host_key",
+        admission.connection().id,
+        json!({"name": admission.connection().name, "reason": error.message}),
+    );
+    if let Err(error) = store.audit(by, deed).await {
+        tracing::error!(error = chain(&error), "a refused host key was not written down");
+    }
+}
+
+/// Reaches the target of a session that was begun, and starts a terminal on it.
+pub async fn open(
+    state: &AppState,
+    admission: &Admission,
+    begun: &Begun,
+    wanted: Wanted,
+) -> Result<TargetEnd, ConnectError> {
+    let facts = begun.facts();
+    let by = By::user(
+        ActorKind::User,
+        admission.user(),
+        admission.user_name(),
+        state.now(),
+        facts.client_address.clone(),
+    );
+    let credential = match (admission.connection().auth, wanted.password) {
+        (AuthKind::Agent, _) => {
+            return Err(ConnectError::new(
+                EndReason::Denied,
+                "this connection uses the agent of an SSH client, which a browser does not have",
+            ));
+        }
+        (AuthKind::Prompt, Some(password)) => Credential::Password(Secret::new(password)),
+        (AuthKind::Password | AuthKind::Key | AuthKind::Prompt | AuthKind::None, _) => {
+            credential(&state.access.vault, admission.connection())?
+        }
+    };
+    let target = target(admission);
+    let rules = dial::Rules::default();
+    let request = TerminalRequest { term: wanted.term, size: wanted.size, env: Vec::new() };
+    match admission.connection().protocol {
+        Protocol::Ssh => {
+            let opened = protocols::open_ssh_terminal(&target, &credential, &rules, request).await;
+            let (end, greeting) = match opened {
+                Ok(opened) => opened,
+                Err(error) => {
+                    if error.reason == EndReason::HostKey {
+                        key_refused(&state.store, admission, &error, &by).await;
+                    }
+                    return Err(error);
+                }
+            };
+            if greeting.first_use {
+                pin(&state.store, admission, &greeting.host_key, &by).await?;
+            }
+            Ok(end)
+        }
+        Protocol::Telnet => telnet::open_terminal(&target, &credential, &rules, request).await,
+    }
+}

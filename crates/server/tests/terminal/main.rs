@@ -1,0 +1,8 @@
+//! Terminals over WebSocket against real targets: opened, resized, lost and found again, watched, ended.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a house that tests play in may panic")]
+
+mod house;
+mod live;
+mod ssh;
+mod telnet;
