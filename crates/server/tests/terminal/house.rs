@@ -123,7 +123,7 @@ impl House {
             password: PasswordHash("none".to_owned()),
         };
         let user = self.store.user_add(&new, &by).await.unwrap().id;
-        let token = format!("token-of-{name}");
+        let token = http::auth::new_secret(http::auth::TOKEN_PREFIX, Entropy);
         let new = NewToken {
             id: Entropy.id(now),
             user,
