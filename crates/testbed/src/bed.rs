@@ -40,8 +40,6 @@ impl Bed {
         let target = Sshd::start()?;
         let admin_token = installation.token("admin", "admin");
         let alice_token = installation.token("alice", "user");
-        let key = target.account().key.with_extension("key.pub");
-        installation.cli(&["user", "add-key", "alice", &key.display().to_string()]);
         let server = installation.serve();
         let mut bed = Self {
             target,
@@ -51,8 +49,20 @@ impl Bed {
             connection: String::new(),
             server: Some(server),
         };
+        bed.add_key("alice");
         bed.connection = bed.connect_to_target("target", policy);
         Some(bed)
+    }
+
+    /// Lets a user in with the key that opens the target's account, too.
+    fn add_key(&self, name: &str) {
+        let users = self.admin().get("/users");
+        let users = users["users"].as_array().expect("a list of users");
+        let user = users.iter().find(|user| user["name"] == name);
+        let id = text(&user.unwrap_or_else(|| panic!("no {name} in {users:?}"))["id"]);
+        let key =
+            fs::read_to_string(self.target.account().key.with_extension("key.pub")).expect("a public key");
+        self.admin().post(&format!("/users/{id}/keys"), json!({"publicKey": key, "label": "test"}));
     }
 
     /// Makes a connection to the target and shares it with alice.

@@ -46,5 +46,9 @@ def rows():
 marks = ", ".join("?" * len(names))
 with database:
     database.executemany(f"INSERT INTO access_sessions ({', '.join(names)}) VALUES ({marks})", rows())
+    database.execute(
+        "UPDATE access_session_counts SET sessions = sessions + ? WHERE user_id = ? AND protocol = ?",
+        (count, row["user_id"], row["protocol"]),
+    )
 database.execute("ANALYZE")
 database.close()

@@ -6,10 +6,16 @@
 #![expect(clippy::expect_used, reason = "a failed step fails the test")]
 
 mod cases;
+mod disk;
+mod faults;
 mod forwarding;
+mod front;
 mod libraries;
 mod multiplexing;
+mod nodes;
+mod recording;
 mod transparency;
+mod web;
 
 /// How much of something: a modest amount, or in a full run another.
 fn full(modest: u64, full: u64) -> u64 {

@@ -2,12 +2,18 @@
 //!
 //! The direct run proves the case; the run through Sojourn then proves Sojourn.
 
-use sojourn_testbed::{ssh_client::Way, sshd::Sshd};
+use sojourn_testbed::{bed, ssh_client::Way, sshd::Sshd};
 
 /// Against the target itself.
 fn directly(case: fn(&Way, &Sshd)) {
     let Some(target) = Sshd::start() else { return };
     case(&target.way(), &target);
+}
+
+/// Through Sojourn, as a user who was given the connection.
+fn through(case: fn(&Way, &Sshd)) {
+    let Some(bed) = bed::shared() else { return };
+    case(&bed.way(), &bed.target);
 }
 
 macro_rules! transparent {
@@ -16,6 +22,12 @@ macro_rules! transparent {
             $(#[test]
             fn $case() {
                 super::directly(crate::$module::$case);
+            })*
+        }
+        mod through_sojourn {
+            $(#[test]
+            fn $case() {
+                super::through(crate::$module::$case);
             })*
         }
     };
