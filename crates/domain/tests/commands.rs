@@ -4,17 +4,19 @@
 
 use std::{fs, path::Path};
 
+use proptest::prelude::*;
 use serde_json::Value;
 use sojourn_domain::{
     cast::{EventData, Reader},
     commands::{DetectedCommand, Detector, Kind},
+    time::Elapsed,
 };
 
 fn detect(cast: &[u8], input: bool) -> Vec<DetectedCommand> {
     let mut reader = Reader::new(cast).unwrap();
     let (cols, rows) = (reader.header().cols, reader.header().rows);
     let mut detector = if input { Detector::new(cols, rows) } else { Detector::without_input(cols, rows) };
-    let mut last = Default::default();
+    let mut last = Elapsed::ZERO;
     for event in reader.by_ref() {
         let event = event.unwrap();
         last = event.elapsed;
@@ -122,7 +124,18 @@ fn finds_the_commands_of_the_corpus() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminal-corpus");
     let (count, missed) = run(&folder, true);
     println!("{} of {count}; missed: {missed:?}", count - missed.len());
-    assert!(count - missed.len() >= 33, "{missed:?}");
+    assert_eq!(missed, [""; 0]);
+}
+
+/// What the detector is known to miss, with the reason in the documentation of the module.
+const KNOWN_MISSES: &[&str] = &["bash_bang", "bash_binary", "bash_tmux_split", "zsh_slow_start"];
+
+#[test]
+fn finds_the_commands_of_more_recordings() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminal-recordings");
+    let (count, missed) = run(&folder, true);
+    println!("{} of {count}; missed: {missed:?}", count - missed.len());
+    assert_eq!(missed, KNOWN_MISSES);
 }
 
 #[test]
@@ -130,6 +143,95 @@ fn finds_most_of_them_without_the_input() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminal-corpus");
     let (count, missed) = run(&folder, false);
     println!("{} of {count} without input; missed: {missed:?}", count - missed.len());
+    assert!(missed.len() <= 12, "{missed:?}");
+}
+
+/// What terminals and people send.
+const PIECES: &[&str] = &[
+    "box$ ",
+    "echo hi",
+    "\r\n",
+    "\r",
+    "\n",
+    "\u{3}",
+    "\u{4}",
+    "\t",
+    "\u{7f}",
+    "\u{15}",
+    "\u{17}",
+    "\u{12}",
+    "\u{f}",
+    "\u{18}\u{5}",
+    "\u{1b}[A",
+    "\u{1b}[D",
+    "\u{1b}[200~",
+    "\u{1b}[201~",
+    "\u{1b}",
+    "\u{1b}[?2004h",
+    "\u{1b}[?2004l",
+    "\u{1b}[?1049h",
+    "\u{1b}[?1049l",
+    "\u{1b}[H\u{1b}[2J",
+    "\u{1b}[J",
+    "\u{1b}[2;3r",
+    "\u{1b}[S",
+    "\u{1b}[3;1H",
+    "\u{1b}[1B",
+    "\u{1b}[1A",
+    "\u{1b}c",
+    "\u{1b}]133;A\u{7}",
+    "\u{1b}]133;B\u{7}",
+    "\u{1b}]133;C\u{7}",
+    "\u{1b}]133;D;1\u{7}",
+    "日本",
+    "é",
+    "> ",
+    "vim x",
+    "tmux",
+    "cat <<E",
+    "Password: ",
+    "PS1='> '",
+    "\u{2}",
+    "\u{e}",
+    "                                  ",
+];
+
+proptest! {
+    #[test]
+    fn survives_whatever_is_typed_and_shown(
+        events in prop::collection::vec(
+            (0u8..8, prop::collection::vec(prop::sample::select(PIECES), 0..6), prop::collection::vec(any::<u8>(), 0..4)),
+            0..60,
+        )
+    ) {
+        let mut detector = Detector::new(24, 5);
+        let mut blind = Detector::without_input(24, 5);
+        let mut found = Vec::new();
+        for (at, (kind, pieces, noise)) in events.iter().enumerate() {
+            let now = Elapsed::from_millis(at as i64 * 60);
+            let mut bytes = pieces.concat().into_bytes();
+            if *kind == 1 {
+                bytes.extend(noise);
+            }
+            match kind {
+                0..=2 => {
+                    detector.output(now, &bytes);
+                    blind.output(now, &bytes);
+                }
+                3..=5 => detector.input(now, &bytes),
+                6 => detector.resize(now, 1 + bytes.len() as u16 % 40, 1 + bytes.len() as u16 % 9),
+                _ => detector.hibernate(),
+            }
+            found.extend(detector.take());
+        }
+        detector.finish(Elapsed::from_secs(100));
+        blind.finish(Elapsed::from_secs(100));
+        found.extend(detector.take());
+        for entry in found {
+            prop_assert!(!entry.command.trim().is_empty());
+            prop_assert!(entry.output_preview.len() <= 4096);
+        }
+    }
 }
 
 /// Recordings elsewhere: `SOJOURN_CORPUS=FOLDER cargo test -p sojourn-domain --test commands elsewhere`.

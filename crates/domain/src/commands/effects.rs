@@ -100,7 +100,12 @@ impl Watch {
             let Some(place) = self.rows.find(terminal, known, first, row) else { continue };
             let text = self.rows.region(terminal, place, row, "");
             let certain = |line: &Line| line.model.certainty == Certainty::Certain;
-            let exact = |line: &Line| certain(line) && same(&line.model.text(), &text);
+            let exact = |line: &Line| {
+                let typed = line.model.text();
+                // A right prompt may stand behind it.
+                let before = text.strip_prefix(typed.trim_end()).is_some_and(|rest| rest.starts_with("  "));
+                certain(line) && (same(&typed, &text) || (before && !typed.trim().is_empty()))
+            };
             let position = self.entered.iter().position(exact);
             let position = position.or_else(|| self.entered.iter().position(|line| !certain(line)));
             let position = position.filter(|_| !text.is_empty());
@@ -127,7 +132,7 @@ impl Watch {
         if self.match_end(terminal, start, row, &shown) {
             return;
         }
-        if self.entered.iter().any(|line| line.echoed) {
+        if self.plain_shell && self.entered.iter().any(|line| line.echoed) {
             let typed = self.current.as_ref().map(|line| line.model.text()).unwrap_or_default();
             let mut shown = shown.as_str();
             if let Some(rest) = strip_common(shown, &typed) {
@@ -259,6 +264,12 @@ impl Watch {
             return;
         }
         if typed.trim().is_empty() && shown.is_empty() {
+            if continues && let Some(open) = &mut self.open {
+                open.entry.command.push('\n');
+                open.below = below;
+                open.capture = Capture::new(terminal, below);
+                return;
+            }
             if asks == Asks::NewShell && prompt::is_shellish(prompt.trim()) {
                 self.prompts.learn(&prompt);
             }
@@ -324,6 +335,7 @@ impl Watch {
             self.prompts.learn(&prompt);
         }
         if kind == Kind::Shell {
+            self.plain_shell = !edit.editor;
             self.close(terminal, Place { row: place.row, col: 0 });
             self.flush_echoed();
         }

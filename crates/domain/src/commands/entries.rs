@@ -29,6 +29,9 @@ impl Watch {
         below: u64,
         marked: bool,
     ) {
+        if command.trim().is_empty() {
+            return;
+        }
         self.close(terminal, Place { row: below.saturating_sub(1), col: 0 });
         if kind == Kind::Shell {
             self.running = shell::starts(&command);
@@ -110,6 +113,9 @@ impl Watch {
             } else {
                 line.seen
             };
+            if command.trim().is_empty() {
+                continue;
+            }
             self.ready.push(DetectedCommand {
                 elapsed: line.elapsed,
                 until: None,

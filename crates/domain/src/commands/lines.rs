@@ -39,13 +39,24 @@ pub(super) struct Line {
     pub(super) echoed: bool,
     /// What the screen held of it when it was entered.
     pub(super) seen: String,
+    /// Nothing of it was on the screen when it was entered.
+    pub(super) unseen: bool,
     /// It was on the screen when something else was shown.
     pub(super) shown: bool,
 }
 
 impl Line {
     pub(super) fn new(model: Model, edit: Edit, elapsed: Elapsed) -> Self {
-        Self { model, edit, began: elapsed, elapsed, echoed: false, seen: String::new(), shown: false }
+        Self {
+            model,
+            edit,
+            began: elapsed,
+            elapsed,
+            echoed: false,
+            seen: String::new(),
+            unseen: false,
+            shown: false,
+        }
     }
 }
 

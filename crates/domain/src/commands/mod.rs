@@ -1,6 +1,25 @@
 //! The command log: what was entered in a terminal, read off what was typed and what was shown.
 //!
 //! Owns the detector and the words of its answers. Refuses to know where they are kept, and who typed.
+//!
+//! # How it works
+//! What stands left of the cursor when somebody begins to type is the prompt, and where it stands the
+//! line begins. The line is read off the emulated screen when it takes effect: at the line feed that
+//! answers Enter, or, where a line editor says so by switching bracketed paste off, when it lets go. The
+//! keys are followed as well; what they tell is used where the screen cannot: for lines typed ahead,
+//! torn apart by other output, or not echoed, which are secrets and never kept. A prompt is a shell's if
+//! it was one before, looks like one that was, or appears after a command that starts a shell; others
+//! belong to programs. Where the shell marks its lines (OSC 133) nothing is guessed.
+//!
+//! # What it is known to miss
+//! Each of these has a recording or a test, and none of them invents a command but the first.
+//! - `histverify` and the like, where Enter only expands: the line counts as entered (`bash_bang`).
+//! - A prompt that is drawn behind bytes of a binary file that switch the characters (`bash_binary`).
+//! - Panes beside each other in a multiplexer: rows hold lines of both (`bash_tmux_split`).
+//! - Keys other than characters, typed ahead before the first prompt of a session (`zsh_slow_start`).
+//! - Without the input: several lines shown at once, secrets, zsh lines that were given up.
+//! - A command that an editor brought back (`C-x C-e` in bash) is known by its first line.
+//! - What is typed into programs that read key by key, or that take the screen, is no line.
 
 mod detector;
 mod effects;

@@ -46,7 +46,9 @@ impl Prompts {
 
     /// The known prompt that `left` is, or that it ends with after output without a last newline.
     pub(super) fn exact(&self, left: &str) -> Option<&str> {
-        let known = self.known().filter(|known| left.ends_with(known));
+        // Of a short one it is not told from the end of another program's.
+        let long = |known: &str| known.chars().filter(|ch| !ch.is_whitespace()).count() >= 2;
+        let known = self.known().filter(|known| left == *known || (left.ends_with(known) && long(known)));
         known.max_by_key(|known| known.len())
     }
 

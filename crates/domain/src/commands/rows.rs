@@ -40,7 +40,8 @@ impl Rows {
         self.kept = VecDeque::new();
     }
 
-    fn first_on_screen(&self, terminal: &Terminal) -> u64 {
+    /// The number of the first row of the screen.
+    pub(super) fn first_on_screen(&self, terminal: &Terminal) -> u64 {
         match terminal.active_screen_kind() {
             ScreenKind::Primary => self.gone,
             ScreenKind::Alternate => 0,

@@ -3,7 +3,7 @@
 use avt::{ScreenKind, Terminal};
 
 use super::{
-    Kind,
+    Kind, REDACTED,
     keys::Key,
     lines::{Edit, Line},
     model::Model,
@@ -45,6 +45,7 @@ impl Watch {
             && let Some(place) = self.locate(terminal, &line.edit, self.rows.cursor(terminal).row)
         {
             line.seen = self.rows.region(terminal, place, self.rows.cursor(terminal).row, &line.edit.right);
+            line.unseen = line.seen.is_empty();
         }
         self.next_unknown = key == Key::EnterAndNext;
         if self.entered.len() == MAX_ENTERED {
@@ -183,11 +184,34 @@ impl Watch {
         if !matches!(asks, Asks::Shell | Asks::NewShell) || self.continues(edit.start, &edit.prompt) {
             return;
         }
-        self.entered.retain(|line| line.echoed);
         self.candidate = None;
+        self.give_up(terminal);
         let end = Place { row: edit.start.row, col: 0 };
         self.close(terminal, end);
         self.flush_echoed();
+    }
+
+    /// Lines that were entered and left no trace: where nothing of them was ever shown, and no editor was
+    /// at work, they were secrets.
+    fn give_up(&mut self, terminal: &Terminal) {
+        let hidden = |line: &Line| {
+            !line.echoed
+                && line.unseen
+                && !line.edit.editor
+                && !line.edit.known
+                && line.model.text().chars().count() >= 4
+        };
+        let secret = self
+            .entered
+            .iter()
+            .find(|line| hidden(line))
+            .map(|line| (line.elapsed, line.edit.prompt.clone()));
+        self.entered.retain(|line| line.echoed);
+        if let Some((elapsed, prompt)) = secret {
+            self.secret_asked = Some(elapsed);
+            let below = self.rows.cursor(terminal).row;
+            self.push(terminal, Kind::Password, REDACTED.to_owned(), elapsed, &prompt, below, false);
+        }
     }
 
     /// Whether a line at this prompt goes on with the last entry.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use avt::{
-    Line as Row, Observation, Observer, Operation, ScreenKind, Terminal,
+    Line as Row, Observation, Observer, Operation, Position, ScreenKind, Terminal,
     parser::{DecMode, EdScope, Function, Osc, ShellIntegration},
 };
 
@@ -57,6 +57,8 @@ pub(super) struct Watch {
     pub(super) next_unknown: bool,
     /// Prompts that were left behind while lines waited that had been shown elsewhere.
     pub(super) prompts_left: usize,
+    /// The last shell reads its lines without an editor of its own.
+    pub(super) plain_shell: bool,
     /// The line went to an editor, and the shell will print what comes back.
     pub(super) edited_elsewhere: bool,
     /// That line, for shells that give it back to be edited further.
@@ -90,6 +92,7 @@ impl Watch {
             wraps: true,
             next_unknown: false,
             prompts_left: 0,
+            plain_shell: false,
             edited_elsewhere: false,
             suspended: None,
             input_mark: None,
@@ -249,7 +252,32 @@ impl Watch {
     }
 
     pub(super) fn resize(&mut self, terminal: &mut Terminal, cols: usize, rows: usize) {
+        // Rows are broken anew: the emulator knows where the beginnings of lines have gone.
+        let first = self.rows.first_on_screen(terminal);
+        let screen = terminal.active_screen_kind();
+        let mut anchors = Vec::new();
+        for edit in self.edits() {
+            let row = edit.start.row.checked_sub(first).and_then(|row| isize::try_from(row).ok());
+            let place = row.filter(|_| edit.screen == screen);
+            let anchor =
+                place.and_then(|row| terminal.anchor_at(Position { screen, col: edit.start.col, row }));
+            anchors.push(anchor);
+        }
         terminal.resize_with(cols, rows, &mut *self);
+        let first = self.rows.first_on_screen(terminal);
+        for (edit, anchor) in self.edits().zip(anchors) {
+            let position = anchor.and_then(|anchor| terminal.resolve(&anchor));
+            if let Some(position) = position
+                && let Ok(row) = u64::try_from(position.row)
+            {
+                edit.start = Place { row: first + row, col: position.col };
+            }
+        }
+    }
+
+    fn edits(&mut self) -> impl Iterator<Item = &mut Edit> {
+        let lines = self.entered.iter_mut().chain(&mut self.current).chain(&mut self.suspended);
+        lines.map(|line| &mut line.edit).chain(&mut self.input_mark)
     }
 
     pub(super) fn finish(&mut self, terminal: &Terminal) {
