@@ -443,3 +443,111 @@ async fn with_a_certificate_it_speaks_https_and_takes_a_new_one() {
     let log = server.stop();
     assert!(log.contains("https://127.0.0.1"), "{log}");
 }
+
+/// Leaves a sealed recording in a data directory, as a server would have.
+fn recorded(data_dir: &Path) -> String {
+    use std::sync::Arc;
+
+    use sojourn_domain::{
+        access::{ClientKind, Protocol, Purpose},
+        id::AccessSessionId,
+        time::Clock as _,
+    };
+    use sojourn_server::{
+        access::Access,
+        config::{Config, Settings},
+    };
+    use sojourn_store::{Entropy, Store, SystemClock, access::NewAccessSession, recordings::Format};
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let settings = Settings { data_dir: Some(data_dir.to_owned()), ..Settings::default() };
+        let config = Config::new(settings).unwrap();
+        let store = Store::open(&config.database.0).await.unwrap();
+        let access = Access::open(&store, &config, Arc::new(SystemClock)).await.unwrap();
+        let now = SystemClock.now();
+        let id: AccessSessionId = Entropy.id(now);
+        let new = NewAccessSession {
+            id,
+            user: Entropy.id(now),
+            user_name: "alice".to_owned(),
+            connection: Entropy.id(now),
+            connection_name: "web".to_owned(),
+            protocol: Protocol::Ssh,
+            purpose: Purpose::Shell,
+            command: String::new(),
+            target: "192.0.2.1:22".to_owned(),
+            client_kind: ClientKind::Native,
+            client_address: "192.0.2.2".to_owned(),
+            node: access.node.to_string(),
+            started_at: now,
+        };
+        store.session_begin(&new).await.unwrap();
+        let recorder = access.recordings.begin(id, Format::Cast).await.unwrap();
+        recorder.write(b"{\"version\":2,\"width\":80,\"height\":24}\n[0.1,\"o\",\"hello\"]\n").await.unwrap();
+        recorder.finish(true).await.unwrap();
+        access.recordings.stop().await;
+        store.close().await;
+        id.to_string()
+    })
+}
+
+#[test]
+fn recordings_are_verified_and_exported_and_bundles_verified_anywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    let session = recorded(&data);
+    assert_eq!(
+        done(run(&["verify", &session], &data, "")),
+        format!("{session} sealed: complete and unaltered\n")
+    );
+    assert!(done(run(&["verify"], &data, "")).starts_with(&session));
+    let json: Value = serde_json::from_str(&done(run(&["verify", &session, "--json"], &data, ""))).unwrap();
+    assert_eq!((&json["status"], &json["ok"]), (&"sealed".into(), &true.into()));
+
+    let bundle = elsewhere.join("evidence.tar");
+    let path = bundle.to_str().unwrap();
+    done(run(&["export", &session, "-o", path], &data, ""));
+    let mode = std::fs::metadata(&bundle).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // Elsewhere there is the public key, and nothing else.
+    let key = elsewhere.join("key.pem");
+    std::fs::copy(data.join("recording-key.pub"), &key).unwrap();
+    let verify = |file: &str, more: &[&str]| {
+        let mut command = sojourn();
+        command.current_dir(&elsewhere).args(["verify", file]).args(more);
+        finish(command, "")
+    };
+    let trusted = ["--public-key", key.to_str().unwrap()];
+    assert!(done(verify(path, &trusted)).contains(&format!("{session} unaltered")));
+    let warned = done(verify(path, &[]));
+    assert!(warned.contains("the bundle's own"), "{warned}");
+    // tar reads it too.
+    let listed = Command::new("tar").arg("-tf").arg(&bundle).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains(&format!("{session}/recording.cast")), "{listed}");
+
+    let good = std::fs::read(&bundle).unwrap();
+    let mut altered = good.clone();
+    let at = good.windows(5).position(|window| window == b"hello").unwrap();
+    altered[at] = b'j';
+    std::fs::write(&bundle, altered).unwrap();
+    let (code, told, _) = verify(path, &trusted);
+    assert_eq!(code, 1);
+    assert!(told.contains("recording.cast is altered"), "{told}");
+
+    // Whoever holds the disk cannot alter it unnoticed.
+    let segment = data.join("recordings").join(&session).join("000000.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[60] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let (code, told, complaint) = run(&["verify", &session], &data, "");
+    assert_eq!((code, complaint.as_str()), (1, "sojourn: the recording is altered\n"), "{told}");
+    assert!(told.starts_with(&format!("{session} altered: segment 000000.seg: frame 0")), "{told}");
+    assert!(
+        failed(run(&["verify", "sess_01h455vb4pex5vsknk084sn02q"], &folder.path().join("x"), "")).len() > 1
+    );
+    assert_eq!(verify("nothing.tar", &[]).0, 2);
+}

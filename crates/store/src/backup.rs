@@ -167,6 +167,10 @@ tables! {
         legal_hold: Whole,
     }
     access_session_counts { user_id: Text, protocol: Text, sessions: Whole }
+    recordings {
+        session_id: Text, format: Text, state: Text, node: Text, data_key: Text, key_hash: Text,
+        started_at: Whole, sealed_at: Whole, plain_bytes: Whole, stored_bytes: Whole, frames: Whole, head: Text,
+    }
     commands {
         id: Text, session_id: Text, at: Whole, elapsed_ms: Whole, until_ms: Whole, command: Text,
         output_preview: Text, source: Text, confidence: Text, kind: Text, exit_code: Whole,

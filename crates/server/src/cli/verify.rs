@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 use sojourn_domain::{id::AccessSessionId, seal::PublicKey};
-use sojourn_store::recordings::{Verification, verify_bundle};
+use sojourn_store::recordings::{Verification, VerificationStatus, verify_bundle};
 
 use super::{Place, Usage, print, print_json};
 
@@ -48,6 +48,9 @@ impl Verify {
         let mut found = Vec::new();
         for session in &sessions {
             let verified = recordings.verify(*session).await.with_context(|| format!("verify {session}"))?;
+            if only.is_some() && verified.status == VerificationStatus::None {
+                bail!("there is no recording of {session}");
+            }
             altered += usize::from(!verified.ok());
             if self.json {
                 found.push(described(*session, &verified));

@@ -17,7 +17,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     io,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -30,23 +30,24 @@ use std::{
 use sojourn_domain::{
     id::AccessSessionId,
     seal::{
-        DataKey, Gap, GapReason, Genesis, Hash, Position, SealError, Sealer,
-        frame::PLAIN_MAX,
-        index::Index,
-        manifest::{Segment, segment_name},
+        DataKey, Gap, GapReason, Genesis, Position, SealError, Sealer, frame::PLAIN_MAX, index::Index,
+        manifest::Segment,
     },
     time::Timestamp,
 };
 use tokio::sync::{Notify, watch};
 
+mod files;
+
+use self::files::{Batch, Files};
 use super::{Limits, RecordingError};
 
 /// Threads that flush files; the file system joins their flushes into few.
 const SYNCERS: usize = 4;
-/// Frames after which a segment ends, whatever its size: bounds the index.
-const SEGMENT_FRAMES: u64 = 262_144;
 /// Without room for all, a recording may still have this much in memory.
 const FAIR_BYTES: usize = PLAIN_MAX;
+/// Bytes that are written in one go: a segment is longer than it should be by no more.
+const BATCH_BYTES: usize = 4 * PLAIN_MAX;
 /// Bytes in frames that make the writer come before the tick.
 const URGENT_BYTES: usize = 2 * PLAIN_MAX;
 
@@ -63,9 +64,10 @@ pub(super) enum Refused {
 
 impl Refused {
     pub(super) fn of(error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Failed,
+        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            Self::Full
+        } else {
+            Self::Failed
         }
     }
 
@@ -119,7 +121,7 @@ struct State {
     /// Not yet a frame.
     pending: Vec<u8>,
     sealer: Sealer,
-    batch: Batch,
+    batches: Vec<Batch>,
     /// Bytes accepted and not yet in the file.
     waiting: usize,
     refused: Option<Refused>,
@@ -127,33 +129,6 @@ struct State {
     complete: bool,
     gaps: Vec<Gap>,
     gap_open: bool,
-}
-
-/// Frames on their way to the file.
-#[derive(Debug, Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    frames: Vec<(u32, Hash)>,
-    plain: usize,
-}
-
-/// What has been written.
-#[derive(Debug)]
-struct Files {
-    current: Option<Arc<File>>,
-    /// Bytes of whole frames in the current file.
-    at: u64,
-    index: Index,
-    start: Position,
-    position: Position,
-    closed: Vec<Segment>,
-    batches: VecDeque<Batch>,
-    failing: Option<(Instant, Refused)>,
-    unsynced: Vec<Arc<File>>,
-    dir_unsynced: bool,
-    durable: Durable,
-    footer_due: bool,
-    all_written: bool,
 }
 
 /// What a crash would leave.
@@ -179,7 +154,7 @@ impl Live {
             state: Mutex::new(State {
                 pending: Vec::new(),
                 sealer: Sealer::new(&genesis, &key)?,
-                batch: Batch::default(),
+                batches: Vec::new(),
                 waiting: 0,
                 refused: None,
                 closing: false,
@@ -332,6 +307,10 @@ impl Spool {
         }
     }
 
+    fn batch_bytes(&self) -> usize {
+        usize::try_from(self.limits.segment_bytes).unwrap_or(usize::MAX).min(BATCH_BYTES)
+    }
+
     fn reserve_path(&self) -> PathBuf {
         self.dir.join(".reserve")
     }
@@ -399,12 +378,13 @@ impl Spool {
             state.pending.extend_from_slice(now);
             rest = later;
             if state.pending.len() == PLAIN_MAX {
-                state.cut()?;
+                state.cut(self.batch_bytes())?;
             }
         }
         state.waiting += room;
         self.held.fetch_add(room as u64, Ordering::Relaxed);
-        let urgent = state.batch.bytes.len() >= URGENT_BYTES;
+        let urgent = state.batches.len() > 1
+            || state.batches.first().is_some_and(|batch| batch.bytes.len() >= URGENT_BYTES);
         drop(state);
         self.list(live, urgent);
         Ok(room)
@@ -498,15 +478,12 @@ impl Spool {
         let closing = {
             let mut state = lock(&live.state);
             if (due || state.closing)
-                && let Err(error) = state.cut()
+                && let Err(error) = state.cut(self.batch_bytes())
             {
                 tracing::error!(session.id = %live.session, %error, "a frame could not be encrypted");
                 state.refused = Some(Refused::Failed);
             }
-            let batch = std::mem::take(&mut state.batch);
-            if !batch.frames.is_empty() {
-                files.batches.push_back(batch);
-            }
+            files.batches.extend(std::mem::take(&mut state.batches));
             state.closing
         };
         let mut written = files.write(live, self);
@@ -663,113 +640,22 @@ impl Spool {
 }
 
 impl State {
-    /// Makes a frame of what is pending.
-    fn cut(&mut self) -> Result<(), SealError> {
+    /// Makes a frame of what is pending. A batch that has reached `batch_bytes` takes no more, so that segments end in time.
+    fn cut(&mut self, batch_bytes: usize) -> Result<(), SealError> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        self.sealer.seal(&self.pending, &mut self.batch.bytes)?;
+        if self.batches.last().is_none_or(|batch| batch.bytes.len() >= batch_bytes) {
+            self.batches.push(Batch::default());
+        }
+        let Some(batch) = self.batches.last_mut() else { return Err(SealError::Crypto) };
+        self.sealer.seal(&self.pending, &mut batch.bytes)?;
         // At most PLAIN_MAX.
-        self.batch.frames.push((self.pending.len() as u32, self.sealer.position().head));
-        self.batch.plain += self.pending.len();
+        batch.frames.push((self.pending.len() as u32, self.sealer.position().head));
+        batch.plain += self.pending.len();
         // An idle terminal keeps no buffer.
         self.pending = Vec::new();
         Ok(())
-    }
-}
-
-impl Files {
-    /// The segment that is being written, as an entry of a checkpoint.
-    fn open_segment(&self) -> Option<Segment> {
-        (self.index.frames() > 0).then(|| Segment {
-            name: segment_name(self.closed.len()),
-            first_frame: self.start.frame,
-            frames: self.index.frames(),
-            from: self.start.offset,
-            to: self.position.offset,
-            bytes: self.at,
-            head: self.position.head,
-            closed: false,
-        })
-    }
-
-    fn write(&mut self, live: &Live, spool: &Spool) -> io::Result<()> {
-        while let Some(batch) = self.batches.front() {
-            let file = match &self.current {
-                Some(file) => file.clone(),
-                None => {
-                    let path = live.dir.join(segment_name(self.closed.len()));
-                    let file = File::options()
-                        .create(true)
-                        .truncate(true)
-                        .read(true)
-                        .write(true)
-                        .mode(0o600)
-                        .open(path)?;
-                    self.dir_unsynced = true;
-                    self.at = 0;
-                    self.start = self.position;
-                    let file = Arc::new(file);
-                    self.current = Some(file.clone());
-                    file
-                }
-            };
-            if let Err(error) = file.write_all_at(&batch.bytes, self.at) {
-                // Half a frame is no frame. If even this fails, the next try overwrites it.
-                let _ = file.set_len(self.at);
-                return Err(error);
-            }
-            let len = batch.bytes.len() as u64;
-            for &(plain, head) in &batch.frames {
-                self.index.push(plain);
-                self.position = Position {
-                    frame: self.position.frame + 1,
-                    offset: self.position.offset + u64::from(plain),
-                    head,
-                };
-            }
-            self.at += len;
-            spool.bytes.fetch_add(len, Ordering::Relaxed);
-            let plain = batch.plain;
-            self.batches.pop_front();
-            if !self.unsynced.iter().any(|other| Arc::ptr_eq(other, &file)) {
-                self.unsynced.push(file);
-            }
-            spool.held.fetch_sub(plain as u64, Ordering::Relaxed);
-            let mut state = lock(&live.state);
-            state.waiting = state.waiting.saturating_sub(plain);
-            drop(state);
-            live.room.notify_waiters();
-            if self.at >= spool.limits.segment_bytes || self.index.frames() >= SEGMENT_FRAMES {
-                self.footer_due = true;
-            }
-            if self.footer_due {
-                let bytes = self.end_segment()?;
-                spool.bytes.fetch_add(bytes, Ordering::Relaxed);
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the index behind the last frame; the next frame begins a new segment. Returns the bytes added.
-    fn end_segment(&mut self) -> io::Result<u64> {
-        let (Some(file), Some(segment)) = (self.current.clone(), self.open_segment()) else { return Ok(0) };
-        let index = self.index.encode();
-        if let Err(error) = file.write_all_at(&index, self.at) {
-            let _ = file.set_len(self.at);
-            return Err(error);
-        }
-        if !self.unsynced.iter().any(|other| Arc::ptr_eq(other, &file)) {
-            self.unsynced.push(file);
-        }
-        let bytes = self.at + index.len() as u64;
-        self.closed.push(Segment { bytes, closed: true, ..segment });
-        self.current = None;
-        self.index = Index::default();
-        self.at = 0;
-        self.start = self.position;
-        self.footer_due = false;
-        Ok(index.len() as u64)
     }
 }
 

@@ -338,7 +338,8 @@ async fn whatever_is_done_to_the_object_store_is_reported() {
     recorder.finish(true).await.unwrap();
     let dir = house.kept(session);
     let (one, two) = (dir.join("000000.seg"), dir.join("000001.seg"));
-    let spoil: [(&str, &dyn Fn(&Path)); 7] = [
+    type Spoil<'a> = (&'a str, &'a dyn Fn(&Path));
+    let spoil: [Spoil<'_>; 7] = [
         ("a bit in a frame", &|_| flip(&one, 5000)),
         ("a bit in the index", &|_| {
             let len = fs::metadata(&one).unwrap().len() as usize;
