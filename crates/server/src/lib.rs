@@ -7,6 +7,7 @@ pub mod access;
 pub mod cli;
 pub mod config;
 pub mod front;
+pub mod credentials;
 pub mod http;
 pub mod nodes;
 pub mod password;

@@ -9,6 +9,7 @@ mod audit;
 pub mod auth;
 pub mod client;
 mod commands;
+pub mod connections;
 pub mod devices;
 pub mod extract;
 mod health;
@@ -69,6 +70,7 @@ fn routes() -> Routes {
         .merge(devices::router())
         .merge(stream::router())
         .merge(sources::router())
+        .merge(connections::router())
         .merge(sessions::router())
         .merge(commands::router())
         .merge(auth::router())

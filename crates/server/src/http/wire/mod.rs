@@ -1,6 +1,7 @@
 //! What goes over the wire, and how: local dates, durations as text, colours, and lists that stream.
 
 pub mod access;
+pub mod connections;
 pub mod devices;
 pub mod events;
 pub mod identity;
