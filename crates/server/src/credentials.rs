@@ -2,17 +2,25 @@
 //!
 //! Shared by the API and the command line. Nothing here prints a secret.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sojourn_domain::{
     access::{AuthKind, Protocol},
     id::ConnectionId,
 };
-use sojourn_gateway::keys::{KeyError, check_private_key};
+use sojourn_gateway::{
+    keys::{KeyError, check_private_key},
+    protocols::{
+        Credential, HostKeyRule, Secret, Target, dial,
+        probe::{LoginTried, Pinned},
+    },
+};
 use sojourn_store::{
     connections::Connection,
     vault::{Vault, VaultError},
 };
 use zeroize::Zeroizing;
+
+use crate::state::AppState;
 
 /// Text that is overwritten when dropped and has no `Debug`.
 #[derive(Clone, Serialize)]
@@ -135,6 +143,78 @@ pub fn kept(auth: AuthKind, given: &Given) -> Result<Option<Zeroizing<String>>, 
 /// Seals what [`kept`] made for one connection.
 pub fn sealed(vault: &Vault, id: ConnectionId, kept: Option<&str>) -> Result<Option<String>, VaultError> {
     kept.map(|text| vault.seal(&Connection::sealed_for(id), text.as_bytes())).transpose()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Opened {
+    password: Option<SecretText>,
+    private_key: Option<SecretText>,
+    passphrase: Option<SecretText>,
+}
+
+/// The credential that is kept of a connection, as targets are shown it.
+pub fn opened(vault: &Vault, connection: &Connection) -> Result<Option<Credential>, VaultError> {
+    let Some(sealed) = &connection.secret else {
+        return Ok((connection.auth == AuthKind::None).then_some(Credential::None));
+    };
+    let secret = vault.unseal(&Connection::sealed_for(connection.id), sealed)?;
+    let Opened { password, private_key, passphrase } =
+        serde_json::from_slice(secret.expose()).map_err(|_| VaultError::Altered)?;
+    Ok(given(&Given { password, private_key, passphrase }))
+}
+
+/// What somebody gave, as targets are shown it.
+pub fn given(given: &Given) -> Option<Credential> {
+    let secret = |text: &SecretText| Secret::new(text.expose());
+    match (&given.private_key, &given.password) {
+        (Some(key), _) => Some(Credential::Key {
+            private_key: secret(key),
+            passphrase: given.passphrase.as_ref().filter(|text| !text.expose().is_empty()).map(secret),
+        }),
+        (None, Some(text)) => Some(password(text)),
+        (None, None) => None,
+    }
+}
+
+pub fn password(text: &SecretText) -> Credential {
+    Credential::Password(Secret::new(text.expose()))
+}
+
+/// Where a connection leads. A host key that is not pinned is taken as it comes: for those only who look.
+pub fn target(connection: &Connection) -> Target {
+    let pinned = connection.host_key.as_ref().map(|key| HostKeyRule::Pinned(key.text.clone()));
+    Target {
+        host: connection.host.clone(),
+        port: connection.port,
+        username: connection.username.clone(),
+        auth: connection.auth,
+        host_key: pinned.unwrap_or(HostKeyRule::FirstUse),
+    }
+}
+
+/// Where no connection may lead.
+pub fn rules(_state: &AppState) -> dial::Rules {
+    dial::Rules::default()
+}
+
+/// How a shown host key stands to the pinned one, in a word.
+pub const fn pinned_word(pinned: Pinned) -> &'static str {
+    match pinned {
+        Pinned::Match => "match",
+        Pinned::New => "new",
+        Pinned::Changed => "changed",
+        Pinned::None => "none",
+    }
+}
+
+/// How a login went, in a word.
+pub const fn login_word(login: LoginTried) -> &'static str {
+    match login {
+        LoginTried::Ok => "ok",
+        LoginTried::Refused => "refused",
+        LoginTried::NotTried => "not_tried",
+    }
 }
 
 #[cfg(test)]

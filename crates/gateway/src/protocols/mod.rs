@@ -4,6 +4,7 @@
 
 pub mod dial;
 mod kept;
+pub mod probe;
 pub mod ssh;
 pub mod telnet;
 

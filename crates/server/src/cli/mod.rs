@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod commands;
 mod export;
+mod connection;
 mod import;
 mod scan;
 mod sensor;
@@ -46,6 +47,9 @@ enum Command {
     /// Tokens, with which programs prove who they are
     #[command(subcommand)]
     Token(token::Token),
+    /// Connections: what may be opened, by whom
+    #[command(subcommand)]
+    Connection(connection::Connection),
     /// Presence sources
     #[command(subcommand)]
     Source(source::Source),
@@ -190,6 +194,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::User(user) => runtime()?.block_on(user.run()),
         Command::Token(token) => runtime()?.block_on(token.run()),
+        Command::Connection(connection) => runtime()?.block_on(connection.run()),
         Command::Audit(audit) => runtime()?.block_on(audit.run()),
         Command::Backup(backup) => runtime()?.block_on(backup.run()),
         Command::Restore(restore) => runtime()?.block_on(restore.run()),

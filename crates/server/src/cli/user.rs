@@ -7,10 +7,12 @@ use sojourn_domain::{
     identity::{Line, RoleName, UserName},
     time::{Clock as _, Timestamp},
 };
+use sojourn_gateway::keys::public_key;
 use sojourn_store::{
     Entropy, Store, SystemClock,
     audit::By,
     identity::{NewUser, User as StoredUser, UserChange},
+    public_keys::NewPublicKey,
 };
 
 use super::{Place, print, print_json, table};
@@ -35,6 +37,8 @@ pub(super) enum User {
     Remove(Named),
     /// Forget wrong guesses at the name, and of the addresses they came from
     Unlock(Named),
+    /// Let the user log in over SSH with a public key
+    AddKey(AddKey),
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +85,51 @@ pub(super) struct SetPassword {
     place: Place,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct AddKey {
+    name: UserName,
+    /// A file with one public key, such as ~/.ssh/id_ed25519.pub
+    file: std::path::PathBuf,
+    /// [default: the key's comment]
+    #[arg(long, value_name = "TEXT")]
+    label: Option<Line<128>>,
+    /// Print the key as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl AddKey {
+    async fn run(self) -> anyhow::Result<()> {
+        let path = self.file.display();
+        let text = std::fs::read_to_string(&self.file).with_context(|| format!("read {path}"))?;
+        let key = public_key(&text).with_context(|| format!("read the public key {path}"))?;
+        let store = self.place.open().await?;
+        let user = find(&store, &self.name).await?;
+        let now = SystemClock.now();
+        let new = NewPublicKey {
+            id: Entropy.id(now),
+            user: user.id,
+            label: self.label.unwrap_or_else(|| key.comment.parse().unwrap_or_default()),
+            fingerprint: key.fingerprint,
+            text: key.text,
+        };
+        let added = store
+            .public_key_add(&new, &By::cli(now))
+            .await
+            .with_context(|| format!("add a key of the user {}", self.name))?;
+        store.close().await;
+        if self.json {
+            return print_json(&json!({
+                "id": added.id, "label": added.label, "fingerprint": added.fingerprint,
+                "createdAt": added.created_at.rfc3339(),
+            }));
+        }
+        print(&format!("{}\n", added.id))
+    }
+}
+
 impl User {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
@@ -91,6 +140,7 @@ impl User {
             Self::SetPassword(set) => set.run().await,
             Self::Remove(named) => named.remove().await,
             Self::Unlock(named) => named.unlock().await,
+            Self::AddKey(add) => add.run().await,
         }
     }
 }

@@ -6,16 +6,26 @@
 
 use axum::http::StatusCode;
 use serde::Deserialize;
+use serde_json::json;
 use sojourn_domain::{
     access::{AuthKind, Protocol},
     id::{ConnectionId, UserId},
     identity::{Line, UserName},
     policy::Permission,
 };
-use sojourn_gateway::keys::host_key;
-use sojourn_store::connections::{
-    Connection, ConnectionChange, ConnectionFilter, ConnectionGrant, Grantee, ListedConnection,
-    NewConnection, Reach,
+use sojourn_gateway::{
+    keys::host_key,
+    protocols::{
+        HostKeyRule, Target,
+        probe::{Probe, probe},
+    },
+};
+use sojourn_store::{
+    audit::Deed,
+    connections::{
+        Connection, ConnectionChange, ConnectionFilter, ConnectionGrant, Grantee, ListedConnection,
+        NewConnection, Reach,
+    },
 };
 use utoipa::IntoParams;
 use utoipa_axum::routes;
@@ -23,7 +33,7 @@ use utoipa_axum::routes;
 use super::{
     Routes,
     actor::{Actor, Allowed, Known, may},
-    extract::{Json, Path, Query},
+    extract::{Json, OptionalJson, Path, Query},
     page::Page,
     problem::{Problem, ProblemBody},
     sessions::text,
@@ -31,7 +41,8 @@ use super::{
         access::words,
         connections::{
             ConnectionBody, ConnectionPatch, Connections, GrantBody, GrantKind, GrantRequest, GrantsRequest,
-            HostKeyBody, HostKeyRequest, MayBody, NewConnectionRequest, PolicyBody,
+            HostKeyBody, HostKeyRequest, MayBody, NewConnectionRequest, PolicyBody, SeenKeyBody, TestBody,
+            TestRequest,
         },
         schema,
         values::{Done, Time},
@@ -52,6 +63,8 @@ pub(super) fn router() -> Routes {
         .routes(routes!(one, change, remove))
         .routes(routes!(share))
         .routes(routes!(pin, forget))
+        .routes(routes!(test))
+        .routes(routes!(test_new))
 }
 
 impl From<Misfit> for Problem {
@@ -479,4 +492,100 @@ async fn forget(Known { state, actor }: Known, Path(id): Path<String>) -> Result
     let connection = allowed(&state, &actor, &id, "change", |may| may.edit).await?;
     state.store.connection_pin(connection.id, None, &actor.by(state.now())).await?;
     Ok(Json(Done::OK))
+}
+
+/// Try a connection out
+///
+/// Reaches the target, looks at its host key and logs in with what is kept, or with the password that is
+/// given. Nothing is pinned and no session is begun. Without a pinned key only those who may pin one
+/// send a credential.
+#[utoipa::path(
+    post, path = "/connections/{id}/test", tag = "connections", operation_id = "test_connection",
+    params(("id" = String, Path, description = "The connection's id", pattern = "^conn_[0-7][0-9a-hjkmnp-tv-z]{25}$")),
+    request_body(content = inline(Option<TestRequest>)),
+    responses((status = 200, body = TestBody))
+)]
+async fn test(
+    Known { state, actor }: Known,
+    Path(id): Path<String>,
+    OptionalJson(request): OptionalJson<TestRequest>,
+) -> Result<Json<TestBody>, Problem> {
+    let found = known(&state, &actor, &id).await?;
+    let may = rights(&actor, &found.connection, found.granted);
+    if !(may.r#use || may.edit) {
+        return Err(Problem::forbidden("connection_not_yours", "you may not use this connection"));
+    }
+    let connection = found.connection;
+    let credential = match (connection.auth, request.unwrap_or_default().password) {
+        (AuthKind::Prompt, Some(password)) => Some(credentials::password(&password)),
+        (AuthKind::Prompt, None) => None,
+        (AuthKind::Password | AuthKind::Key | AuthKind::Agent | AuthKind::None, _) => {
+            credentials::opened(&state.access.vault, &connection)?
+        }
+    };
+    // A password must not go to a host that nobody has vouched for.
+    let credential = credential.filter(|_| connection.host_key.is_some() || may.edit);
+    let target = credentials::target(&connection);
+    let probe = probe(connection.protocol, &target, credential.as_ref(), &credentials::rules(&state)).await;
+    let deed = Deed::done(
+        "connection.test",
+        connection.id,
+        json!({"name": connection.name, "reached": probe.reached, "message": probe.message}),
+    );
+    state.store.audit(&actor.by(state.now()), deed).await?;
+    Ok(Json(test_body(probe)))
+}
+
+/// Try a connection out before it is made
+#[utoipa::path(
+    post, path = "/connections/test", tag = "connections", operation_id = "test_new_connection",
+    request_body = NewConnectionRequest,
+    responses((status = 200, body = TestBody))
+)]
+async fn test_new(
+    Allowed { state, actor, .. }: Allowed<may::ConnectionsCreate>,
+    Json(request): Json<NewConnectionRequest>,
+) -> Result<Json<TestBody>, Problem> {
+    let given = Given {
+        password: request.password,
+        private_key: request.private_key,
+        passphrase: request.passphrase,
+    };
+    let auth = request.auth.unwrap_or_else(|| given.kind());
+    credentials::check_kind(request.protocol, auth)?;
+    if auth != AuthKind::Prompt || given.password.is_none() {
+        credentials::kept(auth, &given)?;
+    }
+    let host_key = request.host_key.as_deref().map(|text| read_host_key("hostKey", text)).transpose()?;
+    let target = Target {
+        host: request.host.as_str().to_owned(),
+        port: port(request.port)?.unwrap_or(request.protocol.default_port()),
+        username: request.username.into_string(),
+        auth,
+        host_key: host_key.map_or(HostKeyRule::FirstUse, HostKeyRule::Pinned),
+    };
+    let credential = credentials::given(&given);
+    let probe = probe(request.protocol, &target, credential.as_ref(), &credentials::rules(&state)).await;
+    let deed = Deed::done(
+        "connection.test",
+        "",
+        json!({"name": request.name, "host": target.host, "port": target.port, "reached": probe.reached,
+               "message": probe.message}),
+    );
+    state.store.audit(&actor.by(state.now()), deed).await?;
+    Ok(Json(test_body(probe)))
+}
+
+fn test_body(probe: Probe) -> TestBody {
+    TestBody {
+        ok: probe.is_good(),
+        message: probe.message,
+        reached: probe.reached,
+        latency_ms: probe.latency.and_then(|latency| i64::try_from(latency.as_millis()).ok()),
+        host_key: probe
+            .host_key
+            .map(|key| SeenKeyBody { algorithm: key.algorithm, fingerprint: key.fingerprint }),
+        pinned: credentials::pinned_word(probe.pinned),
+        login: credentials::login_word(probe.login),
+    }
 }

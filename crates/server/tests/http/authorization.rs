@@ -70,6 +70,16 @@ const MATRIX: &[(&str, &str, Needs)] = &[
     ("get",    "/sessions/{id}/verify",     SESSIONS),
     ("get",    "/sessions/{id}/export",     SESSIONS),
     ("get",    "/sessions/storage",         SETTINGS),
+    ("get",    "/connections",              Somebody),
+    ("post",   "/connections",              One(&[Permission::ConnectionsCreate])),
+    ("get",    "/connections/{id}",         Somebody),
+    ("patch",  "/connections/{id}",         Somebody),
+    ("delete", "/connections/{id}",         Somebody),
+    ("put",    "/connections/{id}/grants",  Somebody),
+    ("put",    "/connections/{id}/host-key", Somebody),
+    ("delete", "/connections/{id}/host-key", Somebody),
+    ("post",   "/connections/{id}/test",    Somebody),
+    ("post",   "/connections/test",         One(&[Permission::ConnectionsCreate])),
     ("get",    "/users/{id}/keys",          Somebody),
     ("post",   "/users/{id}/keys",          Somebody),
     ("delete", "/users/{id}/keys/{keyId}",  Somebody),
@@ -126,6 +136,7 @@ fn filled(path: &str) -> String {
         .replace("/connections/{id}", "/connections/conn_01h455vb4pex5vsknk084sn02q")
         .replace("/sessions/{id}/", "/sessions/sess_01h455vb4pex5vsknk084sn02q/")
         .replace("/sessions/{id}", "/sessions/00:00:5E:00:53:99")
+        .replace("/connections/{id}", "/connections/conn_01h455vb4pex5vsknk084sn02q")
         .replace("{keyId}", "key_01h455vb4pex5vsknk084sn02q")
         .replace("{mac}", "00:00:5E:00:53:99")
         .replace("{name}", "no-such-role")

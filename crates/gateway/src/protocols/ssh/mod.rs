@@ -7,12 +7,14 @@ mod channel;
 mod link;
 mod login;
 pub(crate) mod pipe;
+mod probe;
 
 pub use agent::{AgentStream, AgentWay};
 pub(crate) use algorithms::front_preferences;
 pub use channel::{PtyRequest, Start, StartError, What};
 pub(crate) use channel::{STDERR, name_of};
 pub use link::{Greeting, Incoming, Link, SeenKey};
+pub(super) use probe::probe;
 
 /// How much a peer may send on one channel before its consumer has taken it. It is also what one
 /// stalled channel may cost; enough for 1 Gbit/s at 16 ms.
