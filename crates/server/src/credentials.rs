@@ -194,8 +194,8 @@ pub fn target(connection: &Connection) -> Target {
 }
 
 /// Where no connection may lead.
-pub fn rules(_state: &AppState) -> dial::Rules {
-    dial::Rules::default()
+pub fn rules(state: &AppState) -> dial::Rules {
+    dial::Rules { deny: state.config.deny_targets.clone() }
 }
 
 /// How a shown host key stands to the pinned one, in a word.

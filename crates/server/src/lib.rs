@@ -6,8 +6,8 @@
 pub mod access;
 pub mod cli;
 pub mod config;
-pub mod front;
 pub mod credentials;
+pub mod front;
 pub mod http;
 pub mod nodes;
 pub mod password;

@@ -5,8 +5,8 @@
 mod audit;
 mod backup;
 mod commands;
-mod export;
 mod connection;
+mod export;
 mod import;
 mod scan;
 mod sensor;

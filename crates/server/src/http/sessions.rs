@@ -14,6 +14,7 @@ use sojourn_domain::{
 use sojourn_store::{
     access::{AccessSession, SessionFilter},
     audit::{By, Deed},
+    recordings::RecordingError,
 };
 use utoipa::IntoParams;
 use utoipa_axum::routes;
@@ -252,7 +253,25 @@ async fn purge_ended(state: &AppState, ended: &SessionFilter, purged: &mut Purge
                 purged.skipped_held += 1;
                 continue;
             }
-            purged.deleted_recordings += u64::from(purge_recording(state, &session).await?);
+            match state.access.recordings.purge(session.id).await {
+                Ok(there) => purged.deleted_recordings += u64::from(there),
+                // Its recording is being finished, or it was held just now.
+                Err(RecordingError::Live) => {
+                    kept += 1;
+                    purged.skipped_live += 1;
+                    continue;
+                }
+                Err(RecordingError::Held) => {
+                    kept += 1;
+                    purged.skipped_held += 1;
+                    continue;
+                }
+                Err(error) => {
+                    // What was gone before it goes with its sessions.
+                    purged.deleted_sessions += state.store.sessions_remove(&ids).await?.sessions;
+                    return Err(error.into());
+                }
+            }
             ids.push(session.id);
         }
         purged.deleted_sessions += state.store.sessions_remove(&ids).await?.sessions;
