@@ -17,6 +17,10 @@ use crate::time::Elapsed;
 impl Watch {
     /// The cursor is about to leave its row downwards.
     pub(super) fn line_feed(&mut self, terminal: &Terminal) {
+        if !self.has_input && self.entered.is_empty() {
+            self.read_row(terminal);
+            return;
+        }
         if self.entered.is_empty() && self.current.is_none() && !self.edited_elsewhere {
             return;
         }
@@ -67,6 +71,25 @@ impl Watch {
         if screen == ScreenKind::Alternate {
             self.settle(terminal);
         }
+    }
+
+    /// Without input: a row that begins with a known prompt, all of it shown at once, holds a line.
+    fn read_row(&mut self, terminal: &Terminal) {
+        let row = self.rows.cursor(terminal).row;
+        let start = self.rows.logical_start(terminal, row);
+        let left = self.rows.left(terminal, Place { row: start, col: usize::MAX });
+        let Some(prompt) = self.prompts.beginning(&left).filter(|known| known.trim().chars().count() > 1)
+        else {
+            return;
+        };
+        let prompt = prompt.to_owned();
+        let Some(place) = self.rows.find(terminal, &prompt, start, start) else { return };
+        let text = self.rows.region(terminal, place, row, "");
+        if text.is_empty() || text.ends_with("^C") {
+            return;
+        }
+        self.close(terminal, Place { row: start, col: 0 });
+        self.push(terminal, Kind::Shell, text, self.now, &prompt, row + 1, false);
     }
 
     /// Where the line of an edit begins on the screen as it is now.
@@ -278,8 +301,10 @@ impl Watch {
         let agreed = line.model.certainty >= Certainty::Plausible && same(&typed, &shown);
         let other_start = shown.chars().next() != typed.chars().next();
         // A multiplexer may draw what comes next before it has drawn all of what was typed.
-        let begun =
-            certain && edit.screen == ScreenKind::Alternate && !shown.is_empty() && typed.starts_with(&shown);
+        let begun = certain
+            && edit.screen == ScreenKind::Alternate
+            && (at_shell || !shown.is_empty())
+            && typed.starts_with(&shown);
         let text = if agreed || begun || (certain && (edit.disturbed || !found)) {
             Some(typed)
         } else if !found {

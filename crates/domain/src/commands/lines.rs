@@ -28,7 +28,7 @@ pub(super) struct Edit {
 }
 
 /// A line somebody types or has entered.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Line {
     pub(super) model: Model,
     pub(super) edit: Edit,

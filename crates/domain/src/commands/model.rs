@@ -16,8 +16,8 @@ pub(super) enum Certainty {
     Certain,
 }
 
-/// The line that is being typed.
-#[derive(Debug, Clone)]
+/// The line that is being typed. It may be a secret: it has no `Debug`, and is wiped when it is over.
+#[derive(Clone)]
 pub(super) struct Model {
     chars: Vec<char>,
     cursor: usize,
@@ -44,7 +44,9 @@ impl Model {
 
     /// A line that began with what nobody saw being typed.
     pub(super) fn unknown() -> Self {
-        Self { certainty: Certainty::Unknown, ..Self::new() }
+        let mut model = Self::new();
+        model.certainty = Certainty::Unknown;
+        model
     }
 
     pub(super) fn text(&self) -> String {
@@ -151,5 +153,11 @@ impl Model {
         }
         self.chars.drain(start..self.cursor);
         self.cursor = start;
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        self.chars.fill('\0');
     }
 }

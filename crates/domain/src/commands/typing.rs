@@ -197,6 +197,7 @@ impl Watch {
         let hidden = |line: &Line| {
             !line.echoed
                 && line.unseen
+                && line.edit.screen == ScreenKind::Primary
                 && !line.edit.editor
                 && !line.edit.known
                 && line.model.text().chars().count() >= 4

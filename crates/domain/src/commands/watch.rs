@@ -409,8 +409,9 @@ impl Watch {
             ScreenKind::Primary => down && line.edit.editor && !self.editor,
             // The last row is the multiplexer's own.
             ScreenKind::Alternate => {
+                let ends = matches!(function, Function::Decrst(_)) && !is_idle(function);
                 let scrolls = matches!(function, Function::Su(_) | Function::Decstbm(..) | Function::Dl(_));
-                cursor + 1 < terminal.size().1 && (down || scrolls)
+                cursor + 1 < terminal.size().1 && (down || scrolls || ends)
             }
         }
     }
