@@ -400,18 +400,19 @@ impl Watch {
     fn leaves_row(&self, terminal: &Terminal, function: &Function) -> bool {
         let Some(line) = self.entered.iter().find(|line| !line.echoed) else { return false };
         let cursor = terminal.cursor().row;
-        let down = if let Function::Cup(row, _) | Function::Vpa(row) = function {
-            usize::from(*row).saturating_sub(1) > cursor
+        let target = if let Function::Cup(row, _) | Function::Vpa(row) = function {
+            usize::from(*row).saturating_sub(1)
         } else {
-            matches!(function, Function::Cud(_) | Function::Cnl(_) | Function::Vpr(_))
+            cursor + usize::from(matches!(function, Function::Cud(_) | Function::Cnl(_) | Function::Vpr(_)))
         };
+        let last = terminal.size().1 - 1;
         match terminal.active_screen_kind() {
-            ScreenKind::Primary => down && line.edit.editor && !self.editor,
+            ScreenKind::Primary => target > cursor && line.edit.editor && !self.editor,
             // The last row is the multiplexer's own.
             ScreenKind::Alternate => {
                 let ends = matches!(function, Function::Decrst(_)) && !is_idle(function);
                 let scrolls = matches!(function, Function::Su(_) | Function::Decstbm(..) | Function::Dl(_));
-                cursor + 1 < terminal.size().1 && (down || scrolls || ends)
+                cursor < last && ((target != cursor && target < last) || scrolls || ends)
             }
         }
     }
