@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
                 _ => detector.hibernate(),
             },
         }
-        assert_eq!(detector.screen().cols > 0, true);
+        assert!(detector.screen().cols > 0);
         found.extend(detector.take());
     }
     detector.finish(Elapsed::from_secs(1000));

@@ -128,7 +128,7 @@ fn finds_the_commands_of_the_corpus() {
 }
 
 /// What the detector is known to miss, with the reason in the documentation of the module.
-const KNOWN_MISSES: &[&str] = &["bash_bang", "bash_binary", "bash_tmux_split", "zsh_slow_start"];
+const KNOWN_MISSES: &[&str] = &["bash_bang", "bash_tmux_split", "zsh_slow_start"];
 
 #[test]
 fn finds_the_commands_of_more_recordings() {

@@ -280,8 +280,12 @@ impl Watch {
         let continues = self.continues(place, &prompt);
         let last_row = self.rows.left(terminal, Place { row: below.saturating_sub(1), col: usize::MAX });
         let after_prompt = edit.disturbed && self.prompts.beginning(&last_row).is_some();
-        let asks =
-            if edit.marked || after_prompt { Asks::Shell } else { self.prompts.judge(&prompt, self.running) };
+        let here = edit.known && place == edit.start;
+        let asks = if edit.marked || after_prompt || here {
+            Asks::Shell
+        } else {
+            self.prompts.judge(&prompt, self.running)
+        };
         let at_shell = matches!(asks, Asks::Shell | Asks::NewShell);
         if !self.has_input && (shown.ends_with("^C") || !(at_shell || continues || asks == Asks::Repl)) {
             return;

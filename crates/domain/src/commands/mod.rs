@@ -14,7 +14,6 @@
 //! # What it is known to miss
 //! Each of these has a recording or a test, and none of them invents a command but the first.
 //! - `histverify` and the like, where Enter only expands: the line counts as entered (`bash_bang`).
-//! - A prompt that is drawn behind bytes of a binary file that switch the characters (`bash_binary`).
 //! - Panes beside each other in a multiplexer: rows hold lines of both (`bash_tmux_split`).
 //! - Keys other than characters, typed ahead before the first prompt of a session (`zsh_slow_start`).
 //! - Without the input: several lines shown at once, secrets, zsh lines that were given up.
