@@ -116,7 +116,7 @@ async function main() {
     if (name) prefix = ['ip', 'netns', 'exec', name];
     const data = mkdtempSync(join(tmpdir(), 'sojourn-e2e-'));
     undo.push(() => rmSync(data, { recursive: true, force: true }));
-    const [program, ...args] = [...prefix, env.SOJOURN_BIN, 'serve', '--data-dir', data, '--http', '127.0.0.1:0', '--timezone', 'Europe/Berlin'];
+    const [program, ...args] = [...prefix, env.SOJOURN_BIN, 'serve', '--data-dir', data, '--http', '127.0.0.1:0', '--ssh', '127.0.0.1:0', '--timezone', 'Europe/Berlin'];
     const ready = await start(program, args, name ? {} : { SOJOURN_LOCAL_SOURCES: 'false' }, { address: /\bhttp=(\S+)/, code: /setup#code=(\S+)/ });
     env.SOJOURN_URL = `http://${ready.address}`;
     env.SOJOURN_SETUP_CODE = ready.code;
