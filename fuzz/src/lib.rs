@@ -1,4 +1,4 @@
-//! The sensor's parsers of foreign bytes, without the rest of the sensor: they need no runtime, no
+//! Parsers of foreign bytes, without the rest of their crates: they need no runtime, no
 //! sockets and no database, and so the fuzz targets build in a minute. That this compiles is the
 //! proof that the parsers are pure.
 
@@ -10,3 +10,5 @@ pub mod hostnames;
 pub mod imports;
 #[path = "../../crates/sensor/src/leases/mod.rs"]
 pub mod leases;
+#[path = "../../crates/gateway/src/protocols/telnet/codec.rs"]
+pub mod telnet;

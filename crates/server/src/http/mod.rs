@@ -16,6 +16,7 @@ mod health;
 mod keys;
 pub mod live;
 pub mod metrics;
+mod nodes;
 mod observe;
 pub mod openapi;
 pub mod page;
@@ -78,6 +79,7 @@ fn routes() -> Routes {
         .merge(keys::router())
         .merge(roles::router())
         .merge(live::router())
+        .merge(nodes::router())
         .merge(terminal::router())
         .merge(tokens::router())
         .merge(recordings::router())

@@ -88,6 +88,7 @@ const MATRIX: &[(&str, &str, Needs)] = &[
     ("post",   "/sessions/{id}/terminate",  Somebody),
     ("post",   "/sessions/{id}/tickets",    Somebody),
     ("post",   "/connections/{id}/tickets", One(&[Permission::ConnectionsUse])),
+    ("get",    "/nodes",                    SETTINGS),
     ("get",    "/terminal",                 Nothing),
     ("post",   "/sessions/create",          MANAGE),
     ("delete", "/sessions/delete",          MANAGE),

@@ -37,7 +37,6 @@ pub(crate) struct House {
     pub(crate) store: Store,
     pub(crate) state: AppState,
     pub(crate) address: SocketAddr,
-    pub(crate) shutdown: CancellationToken,
     client: reqwest::Client,
     _engine: Engine,
     _background: Background,
@@ -68,12 +67,6 @@ impl House {
         Self::on(folder, &database, |_| {}).await
     }
 
-    pub(crate) async fn with(settle: impl FnOnce(&mut Settings)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let database = format!("sqlite:{}", folder.path().join("db").display());
-        Self::on(folder, &database, settle).await
-    }
-
     /// On a database that others may share.
     pub(crate) async fn on(
         folder: tempfile::TempDir,
@@ -95,16 +88,14 @@ impl House {
         let options = Options { run_sources: false, ..Options::default() };
         let engine = Engine::start(store.clone(), clock.clone(), Entropy, options).await.unwrap();
         let access = Access::open(&store, &config, clock.clone()).await.unwrap();
-        let shutdown = CancellationToken::new();
         let (state, background) =
-            AppState::start(store.clone(), engine.handle(), clock, config, access, shutdown.clone());
+            AppState::start(store.clone(), engine.handle(), clock, config, access, CancellationToken::new());
         let app = http::app(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self {
             store,
             state,
             address,
-            shutdown,
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             _engine: engine,
             _background: background,

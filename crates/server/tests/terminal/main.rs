@@ -4,5 +4,6 @@
 
 mod house;
 mod live;
+mod nodes;
 mod ssh;
 mod telnet;
