@@ -391,7 +391,7 @@ async fn a_browser_comes_back_and_nothing_is_lost_or_twice() {
         attached.received.send_replace(all.len() as u64);
         let some = read(&mut attached.events, 1000.min(total - all.len())).await;
         all.extend(some);
-        if all.len() % 3 == 0 {
+        if all.len().is_multiple_of(3) {
             // What was sent and not read is sent again from where the browser was.
             drop(attached);
             attached = tether.attach(Some(all.len() as u64)).await.unwrap();
