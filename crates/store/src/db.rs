@@ -11,7 +11,12 @@
 //! that writers queue in memory instead of meeting "database is locked". Readers never wait.
 
 use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,6 +34,9 @@ const READERS: u32 = 8;
 const POSTGRES_WRITERS: u32 = 8;
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that SQLite's log may grow by on a full disk. Its index (`-shm`) covers so many in its first piece,
+/// which always exists.
+const LOG_RESERVE: u64 = 16 * 1024 * 1024;
 
 /// Which database stands behind a [`Store`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +51,8 @@ pub struct Store {
     read: AnyPool,
     write: AnyPool,
     database: Database,
+    /// SQLite's write-ahead log.
+    log: Option<Arc<Path>>,
 }
 
 /// What can go wrong with the database itself. An absent row is an `Option`, not an error.
@@ -73,8 +83,10 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
-            // SQLITE_FULL is 13; PostgreSQL's disk_full is 53100.
-            sqlx::Error::Database(cause) if matches!(cause.code().as_deref(), Some("13" | "53100")) => {
+            // SQLITE_FULL is 13, SQLITE_IOERR_SHMSIZE 4874; PostgreSQL's disk_full is 53100.
+            sqlx::Error::Database(cause)
+                if matches!(cause.code().as_deref(), Some("13" | "4874" | "53100")) =>
+            {
                 Self::Full(error)
             }
             _ => Self::Statement(error),
@@ -114,7 +126,31 @@ impl Store {
         MIGRATOR.run(&write).await.map_err(StoreError::Migration)?;
         crate::access::prepare(&write, database).await?;
         let read = Self::pool(database, READERS).connect(&url).await?;
-        Ok(Self { read, write, database })
+        let log = url_of_file(&url).map(|file| {
+            let mut log: OsString = file.into();
+            log.push("-wal");
+            PathBuf::from(log).into()
+        });
+        Ok(Self { read, write, database, log })
+    }
+
+    /// Keeps room on the disk for what is written when it is full: logins above all, so that somebody can come and
+    /// make room. To be called every now and then; it does nothing while there is enough.
+    ///
+    /// SQLite writes into its log first, so the log's file gets blocks beyond its end. Moving pages
+    /// from there into the database may fail on a full disk, and is tried again with each change. Nobody else can take these
+    /// blocks, as they could what another file would let go at the last moment. To open the log is harmless: SQLite's
+    /// locks, which would end with any descriptor that is closed, are on the other two files.
+    pub(crate) fn keep_room(&self) -> io::Result<()> {
+        let Some(log) = &self.log else { return Ok(()) };
+        let file = File::options().write(true).open(log)?;
+        let metadata = file.metadata()?;
+        let wanted = metadata.len() + LOG_RESERVE;
+        // Blocks of 512 bytes, whatever the file system's are.
+        if metadata.blocks() * 512 < wanted {
+            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, wanted)?;
+        }
+        Ok(())
     }
 
     /// Opens the SQLite database in a file, which need not exist.
@@ -166,7 +202,15 @@ impl Store {
             Database::Sqlite => "BEGIN IMMEDIATE",
             Database::Postgres => "BEGIN",
         };
-        Ok(self.write.begin_with(statement).await?)
+        match self.write.begin_with(statement).await {
+            // SQLite ends a transaction by itself when the disk is full. The connection believes to be in it for
+            // ever after, and is given up for a new one.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.write.acquire().await?.close().await?;
+                Ok(self.write.begin_with(statement).await?)
+            }
+            begun => Ok(begun?),
+        }
     }
 
     /// The database answers.

@@ -101,6 +101,11 @@ impl Core {
 
     pub(super) async fn look_at_the_disk(&self) {
         let limits = &self.options.limits;
+        let store = self.store.clone();
+        let kept = blocking(&self.options.spool_dir, move || store.keep_room()).await;
+        if let Err(error) = kept {
+            tracing::debug!(error = %super::sealing::chain(&error), "no room kept for the database");
+        }
         let room = match self.room().await {
             Ok(room) => room,
             Err(error) => {

@@ -14,7 +14,7 @@ use sojourn_domain::{
 use sojourn_testbed::{both_databases, objects as s3};
 
 use super::*;
-use crate::{access::NewAccessSession, audit::By, vault::MasterKey};
+use crate::{SystemClock, access::NewAccessSession, audit::By, vault::MasterKey};
 
 /// A clock that only the test moves.
 struct Hand(AtomicI64);
@@ -468,14 +468,14 @@ const SMALL_DISK: &str = "SOJOURN_TEST_SMALL_DISK";
 
 /// Runs a test again in a mount namespace with a disk of a few megabytes, whose folder that second run gets. The namespace,
 /// and the disk, go with the process.
-fn on_a_small_disk(name: &str) -> Option<PathBuf> {
+fn on_a_small_disk(name: &str, megabytes: u64) -> Option<PathBuf> {
     if let Some(disk) = std::env::var_os(SMALL_DISK) {
         return Some(disk.into());
     }
     let folder = tempfile::tempdir().unwrap();
-    let script = "mount -t tmpfs -o size=6m small \"$1\" || exit 77; shift; exec \"$@\"";
+    let script = format!("mount -t tmpfs -o size={megabytes}m small \"$1\" || exit 77; shift; exec \"$@\"");
     let output = std::process::Command::new("unshare")
-        .args(["-m", "--map-root-user", "sh", "-c", script, "sh"])
+        .args(["-m", "--map-root-user", "sh", "-c", &script, "sh"])
         .arg(folder.path())
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", &format!("recordings::tests::{name}"), "--nocapture"])
@@ -493,7 +493,7 @@ fn on_a_small_disk(name: &str) -> Option<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_nothing_accepted_is_lost_and_closing_works() {
-    let Some(disk) = on_a_small_disk("on_a_full_disk_nothing_accepted_is_lost_and_closing_works") else {
+    let Some(disk) = on_a_small_disk("on_a_full_disk_nothing_accepted_is_lost_and_closing_works", 6) else {
         return;
     };
     let (_folder, mut house) = local("db").await;
@@ -533,4 +533,34 @@ async fn on_a_full_disk_nothing_accepted_is_lost_and_closing_works() {
     recorder.write(&piece).await.unwrap();
     assert_eq!(recorder.finish(true).await.unwrap().state, RecordingState::Sealed);
     recordings.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_the_database_has_room_for_a_while() {
+    let Some(disk) = on_a_small_disk("on_a_full_disk_the_database_has_room_for_a_while", 40) else { return };
+    let store = Store::open_file(&disk.join("db")).await.unwrap();
+    store.keep_room().unwrap();
+    let ballast = fs::File::create(disk.join("ballast")).unwrap();
+    let mut bytes = rustix::fs::statvfs(&disk).unwrap();
+    rustix::fs::fallocate(&ballast, rustix::fs::FallocateFlags::empty(), 0, bytes.f_bavail * bytes.f_frsize)
+        .unwrap();
+    bytes = rustix::fs::statvfs(&disk).unwrap();
+    assert_eq!(bytes.f_bavail, 0);
+    // Some megabytes of new rows: neither the log's own blocks nor the database's would do.
+    let name = "n".repeat(30_000);
+    let mut added = 0;
+    let error = loop {
+        match store.node_start(Entropy.id(SystemClock.now()), &name, "", SystemClock.now()).await {
+            Ok(_) => added += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, crate::StoreError::Full(_)), "{error:?}");
+    assert!(added > 300, "{added}");
+    // Nothing that was said to be kept is lost, and with room again all goes on.
+    drop(ballast);
+    fs::remove_file(disk.join("ballast")).unwrap();
+    store.node_start(Entropy.id(SystemClock.now()), "last", "", SystemClock.now()).await.unwrap();
+    assert_eq!(store.nodes().await.unwrap().len(), added + 1);
+    store.close().await;
 }
