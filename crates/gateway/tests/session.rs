@@ -14,7 +14,7 @@ use sojourn_domain::{
 use sojourn_gateway::{
     admission::{Admission, Refused},
     session::{
-        Hub, HubDeps, Limits, LiveEvent, Opening, Refusal, SessionHandle, ViewMode, Viewer,
+        Begun, Hub, HubDeps, Limits, LiveEvent, Opening, Refusal, SessionHandle, ViewMode, Viewer,
         ends::{
             ClientEnd, ClientEvent, ClientInput, Exit, TargetEnd, TargetEvent, TargetInput, TerminalSize,
         },
@@ -112,7 +112,10 @@ impl House {
     }
 
     async fn open(&self, opening: Opening) -> Ends {
-        let begun = self.hub.begin(&self.admission().await, opening).await.unwrap();
+        Self::run(self.hub.begin(&self.admission().await, opening).await.unwrap())
+    }
+
+    fn run(begun: Begun) -> Ends {
         let (events, target_events) = mpsc::channel(32);
         let (target_input, input) = mpsc::channel(32);
         let (typed, client_input) = mpsc::channel(32);
@@ -288,6 +291,29 @@ async fn a_viewer_that_does_not_read_is_shown_the_screen_again() {
         }
     }
     assert!(snapshots >= 2, "{snapshots}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_before_the_target_is_reached_misses_nothing() {
+    let house = House::new().await;
+    for reached in [true, false] {
+        let mut begun = house.hub.begin(&house.admission().await, shell()).await.unwrap();
+        let handle = house.hub.get(begun.id()).unwrap();
+        let viewer = Viewer { user: house.admin, name: "root".to_owned(), mode: ViewMode::Watch };
+        let mut watch = handle.watch(viewer).await.unwrap();
+        // What goes on beside connecting.
+        tokio::time::timeout(Duration::from_millis(100), begun.called_off()).await.unwrap_err();
+        if reached {
+            let ends = House::run(begun);
+            assert!(matches!(next(&mut watch.events).await, LiveEvent::Snapshot(_)));
+            ends.events.send(output("hello")).await.unwrap();
+            assert_eq!(next(&mut watch.events).await, LiveEvent::Output("hello".into()));
+        } else {
+            begun.fail(EndReason::Unreachable, "no route to host").await;
+            let LiveEvent::Ended(ended) = next(&mut watch.events).await else { panic!("no end") };
+            assert_eq!(ended.reason, EndReason::Unreachable);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,7 @@ pub(super) struct Actor {
     core: Core,
     tape: Option<Tape>,
     heard: mpsc::Receiver<Control>,
+    early: Vec<Control>,
     target: TargetEnd,
     client: ClientEnd,
 }
@@ -88,6 +89,8 @@ pub(super) struct Parts {
     pub(super) screen: Option<Screen>,
     pub(super) tape: Option<Tape>,
     pub(super) heard: mpsc::Receiver<Control>,
+    /// Words from before there was an actor.
+    pub(super) early: Vec<Control>,
     pub(super) target: TargetEnd,
     pub(super) client: ClientEnd,
     pub(super) tell_watched: bool,
@@ -111,12 +114,22 @@ impl Actor {
             warned_idle: false,
             warned_time: false,
         };
-        Self { core, tape: parts.tape, heard: parts.heard, target: parts.target, client: parts.client }
+        Self {
+            core,
+            tape: parts.tape,
+            heard: parts.heard,
+            early: parts.early,
+            target: parts.target,
+            client: parts.client,
+        }
     }
 
     /// Until the session is over. Afterwards the recording is closed and viewers were told.
     pub(super) async fn run(self) -> Outcome {
-        let Self { mut core, mut tape, mut heard, target, client } = self;
+        let Self { mut core, mut tape, mut heard, early, target, client } = self;
+        for word in early {
+            core.hear(Some(word));
+        }
         let facts = &core.shared.facts;
         let mut hashes = (facts.purpose == Purpose::Exec && !facts.terminal)
             .then(|| Hashes { input: Digest::new(&SHA256), output: Digest::new(&SHA256) });

@@ -12,12 +12,15 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::{
     actor::{Actor, Outcome, Parts},
     ends::{ClientEnd, TargetEnd, TerminalSize},
-    handle::{Control, Ended, SessionFacts, SessionHandle, Shared},
+    handle::{Control, Ended, LiveEvent, SessionFacts, SessionHandle, Shared},
     hub::{Hub, SessionNews},
     rows,
     tether::{self, Tether},
 };
 use crate::sinks::{commands::Commands, recorder::Tape, screen::Screen};
+
+/// Words that may wait for a session that connects; who comes later is told that it has ended.
+const EARLY: usize = 256;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -119,6 +122,8 @@ pub struct Begun {
     pub(super) heard: mpsc::Receiver<Control>,
     pub(super) tape: Option<Tape>,
     pub(super) policy: ConnectionPolicy,
+    /// Words that came while nothing had connected, for the actor: whoever watches from then on waits for output.
+    pub(super) early: Vec<Control>,
 }
 
 impl std::fmt::Debug for Begun {
@@ -142,12 +147,20 @@ impl Begun {
 
     /// The session ended before it got anywhere.
     pub async fn fail(self, reason: EndReason, detail: impl Into<String>) {
-        let Self { guard, heard, tape, policy: _ } = self;
-        drop(heard);
+        let Self { guard, mut heard, tape, policy: _, early } = self;
+        let ended = Ended { reason, detail: detail.into(), exit: None };
+        // Who asks from now on is told that it is over.
+        heard.close();
+        let late = std::iter::from_fn(|| heard.try_recv().ok());
+        for word in early.into_iter().chain(late) {
+            if let Control::Watch(watcher) = word {
+                // Its queue is empty, or it has left.
+                drop(watcher.events.try_send(LiveEvent::Ended(ended.clone())));
+            }
+        }
         if let Some(tape) = tape {
             tape.finish(guard.shared.elapsed()).await;
         }
-        let ended = Ended { reason, detail: detail.into(), exit: None };
         guard.end(Outcome { ended, sha_in: None, sha_out: None, preview: Vec::new() }).await;
     }
 
@@ -157,6 +170,7 @@ impl Begun {
         loop {
             match self.heard.recv().await {
                 Some(Control::End(ended)) => return *ended,
+                Some(word) if self.early.len() < EARLY => self.early.push(word),
                 Some(Control::Watch(_) | Control::Snapshot(_) | Control::Notice(_)) => {}
                 None => std::future::pending().await,
             }
@@ -165,7 +179,7 @@ impl Begun {
 
     /// Lets bytes pass between the two ends until one of them, or somebody outside, ends it.
     pub fn run(self, target: TargetEnd, client: ClientEnd) -> SessionHandle {
-        let Self { guard, heard, tape, policy } = self;
+        let Self { guard, heard, tape, policy, early } = self;
         let shared = Arc::clone(&guard.shared);
         let handle = SessionHandle(Arc::clone(&shared));
         let hub = guard.hub.clone();
@@ -179,6 +193,7 @@ impl Begun {
             screen,
             tape,
             heard,
+            early,
             target,
             client,
             tell_watched: policy.tell_watched,
