@@ -52,10 +52,12 @@ impl Live {
             }
             .boxed(),
         );
-        let mut seat = Seat { id, viewer: watcher.viewer, events: watcher.events, behind: true };
-        seat.show(snapshot);
-        self.seats.push(seat);
+        self.seats.push(Seat { id, viewer: watcher.viewer, events: watcher.events, behind: true });
+        // Whoever sees the screen is in the list already.
         self.tell_viewers();
+        if let Some(seat) = self.seats.last_mut() {
+            seat.show(snapshot);
+        }
     }
 
     /// Waits until a viewer has left; for ever where there is none.
