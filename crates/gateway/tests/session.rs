@@ -442,6 +442,36 @@ async fn a_browser_comes_back_and_nothing_is_lost_or_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_outlives_the_session() {
+    let house = House::new().await;
+    let opening = Opening { client_kind: ClientKind::Web, ..shell() };
+    let begun = house.hub.begin(&house.admission().await, opening).await.unwrap();
+    let (events, target_events) = mpsc::channel(2);
+    let (target_input, _input) = mpsc::channel(2);
+    let target = TargetEnd { events: target_events, input: target_input };
+    let (handle, tether) = begun.run_tethered(target, Duration::from_secs(60));
+    let piece = Bytes::from(vec![b'x'; 32 * 1024]);
+    while tokio::time::timeout(Duration::from_secs(1), events.send(output(piece.clone()))).await.is_ok() {}
+    // There is no room even for the last word.
+    handle.terminate(EndReason::Terminated, "enough").await.unwrap();
+    tokio::time::timeout(LIMIT, handle.ended()).await.unwrap();
+    let mut attached = tether.attach(Some(0)).await.unwrap();
+    let mut received = 0;
+    let reason = loop {
+        match next(&mut attached.events).await {
+            TetherEvent::Output(bytes) => {
+                received += bytes.len();
+                attached.received.send_replace(received as u64);
+            }
+            TetherEvent::Event(ClientEvent::Ended { reason, .. }) => break reason,
+            TetherEvent::Snapshot(_) | TetherEvent::Event(_) | TetherEvent::Replaced => {}
+        }
+    };
+    assert_eq!(reason, EndReason::Terminated);
+    assert!(received > WINDOW, "{received}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_come_back_is_lost_and_who_knows_nothing_gets_the_screen() {
     let house = House::new().await;
     let opening = Opening { client_kind: ClientKind::Web, ..shell() };

@@ -29,8 +29,8 @@ use crate::sinks::{
     screen::Screen,
 };
 
-/// How long a client may take to read what is left when the session has ended by itself.
-const DRAIN: Duration = Duration::from_secs(60);
+/// How long a client that is there may take to read what is left when the session has ended by itself.
+pub(super) const DRAIN: Duration = Duration::from_secs(60);
 /// The same where the session was ended from outside.
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// A user is warned so long before the idle or total limit, where that limit is longer.
@@ -72,6 +72,8 @@ struct Core {
     /// Somebody outside ended it: the client gets little time.
     hurried: bool,
     tell_watched: bool,
+    /// How long a client may take to read what is left when the session has ended by itself.
+    drain: Duration,
     idle_limit: Option<Duration>,
     time_limit: Option<Duration>,
     warned_idle: bool,
@@ -94,6 +96,7 @@ pub(super) struct Parts {
     pub(super) target: TargetEnd,
     pub(super) client: ClientEnd,
     pub(super) tell_watched: bool,
+    pub(super) drain: Duration,
     pub(super) idle_limit: Option<Elapsed>,
     pub(super) time_limit: Option<Elapsed>,
 }
@@ -109,6 +112,7 @@ impl Actor {
             ended: None,
             hurried: false,
             tell_watched: parts.tell_watched,
+            drain: parts.drain,
             idle_limit: parts.idle_limit.map(Elapsed::to_std),
             time_limit: parts.time_limit.map(Elapsed::to_std),
             warned_idle: false,
@@ -246,7 +250,7 @@ impl Actor {
         });
         ended.exit = exit;
         if !client_lost {
-            let limit = if core.hurried { LAST_WORD } else { DRAIN };
+            let limit = if core.hurried { LAST_WORD } else { core.drain };
             let last = ClientEvent::Ended { reason: ended.reason, detail: ended.detail.clone() };
             // A client that does not read any more learns nothing more.
             drop(tokio::time::timeout(limit, say(&told, outward, last)).await);

@@ -10,7 +10,7 @@ use sojourn_store::access::SessionEnd;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
-    actor::{Actor, Outcome, Parts},
+    actor::{Actor, DRAIN, Outcome, Parts},
     ends::{ClientEnd, TargetEnd, TerminalSize},
     handle::{Control, Ended, LiveEvent, SessionFacts, SessionHandle, Shared},
     hub::{Hub, SessionNews},
@@ -179,6 +179,10 @@ impl Begun {
 
     /// Lets bytes pass between the two ends until one of them, or somebody outside, ends it.
     pub fn run(self, target: TargetEnd, client: ClientEnd) -> SessionHandle {
+        self.start(target, client, DRAIN)
+    }
+
+    fn start(self, target: TargetEnd, client: ClientEnd, drain: Duration) -> SessionHandle {
         let Self { guard, heard, tape, policy, early } = self;
         let shared = Arc::clone(&guard.shared);
         let handle = SessionHandle(Arc::clone(&shared));
@@ -197,6 +201,7 @@ impl Begun {
             target,
             client,
             tell_watched: policy.tell_watched,
+            drain,
             idle_limit: policy.idle_limit_seconds,
             time_limit: policy.time_limit_seconds,
         });
@@ -212,7 +217,8 @@ impl Begun {
         let hub = self.guard.hub.clone();
         let user = self.facts().user;
         let (client, started) = tether::ends();
-        let handle = self.run(target, client);
+        // What is left waits for as long as somebody may come back for it.
+        let handle = self.start(target, client, DRAIN + grace);
         let tether = started.start(&hub, handle.clone(), user, grace);
         (handle, tether)
     }

@@ -110,6 +110,7 @@ impl Started {
             waiting: VecDeque::new(),
             inward: None,
             over: false,
+            unsaid: false,
             told: false,
         };
         let registered = Registered { hub: hub.clone(), id };
@@ -182,8 +183,10 @@ struct Work {
     /// What is not output, to be sent after all output.
     waiting: VecDeque<TetherEvent>,
     inward: Option<ClientInput>,
-    /// The actor has said its last word.
+    /// The actor says nothing more.
     over: bool,
+    /// It went without a last word.
+    unsaid: bool,
     /// And the connection has heard it.
     told: bool,
 }
@@ -212,6 +215,11 @@ impl Work {
                 () = place(self.input.as_ref()), if self.inward.is_some() => self.pass_input(),
                 () = place(self.attached.as_ref()), if due => self.send(),
                 event = self.events.recv(), if room && !self.over => self.take(event),
+                ended = self.handle.ended(), if self.unsaid => {
+                    self.unsaid = false;
+                    let last = ClientEvent::Ended { reason: ended.reason, detail: ended.detail };
+                    self.waiting.push_back(TetherEvent::Event(last));
+                }
             }
         }
     }
@@ -256,9 +264,9 @@ impl Work {
                 self.waiting.push_back(TetherEvent::Event(event));
             }
             None => {
+                // What is kept is still to be read.
                 self.over = true;
-                self.told = self.attached.is_none();
-                self.attached = None;
+                self.unsaid = true;
             }
         }
     }
