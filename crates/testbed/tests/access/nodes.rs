@@ -88,11 +88,13 @@ fn a_session_is_listed_watched_and_ended_from_another_node() {
     watcher.until_shown("across-42");
     std::io::Write::write_all(ssh.0.stdin.as_mut().unwrap(), b"hello\n").unwrap();
     watcher.until_shown("got-hello");
-    // What is durable so far lies on the other node.
+    // What is durable so far lies on the other node, and is read there.
+    let recording = format!("/sessions/{id}/recording");
     wait::until("the beginning of a live recording", SOON, || {
-        let answer = nodes.bed.admin().send("GET", &format!("/sessions/{id}/recording"), None);
+        let answer = nodes.admin_of_two().send("GET", &recording, None);
         (answer.status == 200 && answer.text.contains("across-42")).then_some(())
     });
+    assert_eq!(nodes.bed.admin().send("GET", &recording, None).status, 503);
     nodes.bed.admin().post(&format!("/sessions/{id}/terminate"), json!({"reason": "enough"}));
     let end = watcher.until_told("end");
     assert_eq!(end["reason"], "terminated", "{end}");
