@@ -12,7 +12,7 @@ async def until(process, word):
     seen = b""
     while word not in seen:
         piece = await asyncio.wait_for(process.stdout.read(4096), 60)
-        assert piece, seen
+        assert piece, (seen, await process.stderr.read(), process.exit_status)
         seen += piece
     return seen
 
