@@ -401,6 +401,7 @@ impl Core {
             }
             ClientInput::Signal(name) => Some(TargetInput::Signal(name)),
             ClientInput::Break(length) => Some(TargetInput::Break(length)),
+            ClientInput::Unread => Some(TargetInput::Unread),
             ClientInput::Eof => Some(TargetInput::Eof),
             ClientInput::Close => None,
         }

@@ -59,6 +59,8 @@ pub enum TargetInput {
     Signal(String),
     /// RFC 4335; milliseconds.
     Break(u32),
+    /// Nobody reads the output any more: whatever writes is to be told.
+    Unread,
     Eof,
 }
 
@@ -76,6 +78,8 @@ pub enum ClientInput {
     Resize(TerminalSize),
     Signal(String),
     Break(u32),
+    /// The output is thrown away from now on.
+    Unread,
     Eof,
     /// The user closed the session on purpose; a client that is merely gone drops its queue.
     Close,

@@ -179,6 +179,7 @@ impl Seat for Direct {
                         ClientInput::Resize(size) => TargetInput::Resize(size),
                         ClientInput::Signal(name) => TargetInput::Signal(name),
                         ClientInput::Break(length) => TargetInput::Break(length),
+                        ClientInput::Unread => TargetInput::Unread,
                         ClientInput::Eof => TargetInput::Eof,
                         ClientInput::Close => return,
                     };

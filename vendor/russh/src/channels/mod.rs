@@ -65,6 +65,8 @@ pub enum ChannelMsg {
         want_reply: bool,
         length_ms: u32,
     },
+    /// `eow@openssh.com`: nobody reads the peer's output any more (client only)
+    EndOfWrite,
     /// (client only)
     RequestSubsystem {
         want_reply: bool,
@@ -263,6 +265,11 @@ impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> ChannelWriteHalf<
             length_ms,
         })
         .await
+    }
+
+    /// Tell that the remote process's output is not read any more (`eow@openssh.com`).
+    pub async fn end_of_write(&self) -> Result<(), Error> {
+        self.send_msg(ChannelMsg::EndOfWrite).await
     }
 
     /// Request the start of a subsystem with the given name.

@@ -1785,6 +1785,7 @@ impl Session {
                     length_ms,
                 },
             ) => self.send_break(id, want_reply, length_ms)?,
+            Msg::Channel(id, ChannelMsg::EndOfWrite) => self.end_of_write(id)?,
             Msg::Channel(id, ChannelMsg::RequestSubsystem { want_reply, name }) => {
                 self.request_subsystem(want_reply, id, &name)?
             }

@@ -279,6 +279,22 @@ impl Session {
         Ok(())
     }
 
+    /// Tell that the remote process's output is not read any more, see
+    /// [PROTOCOL](https://github.com/openssh/openssh-portable/blob/master/PROTOCOL) 2.1.
+    pub fn end_of_write(&mut self, channel: ChannelId) -> Result<(), crate::Error> {
+        if let Some(ref mut enc) = self.common.encrypted
+            && let Some(channel) = enc.channels.get(&channel)
+        {
+            push_packet!(enc.write, {
+                msg::CHANNEL_REQUEST.encode(&mut enc.write)?;
+                channel.recipient_channel.encode(&mut enc.write)?;
+                "eow@openssh.com".encode(&mut enc.write)?;
+                0u8.encode(&mut enc.write)?;
+            });
+        }
+        Ok(())
+    }
+
     pub fn request_subsystem(
         &mut self,
         want_reply: bool,

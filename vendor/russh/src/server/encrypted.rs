@@ -1820,6 +1820,14 @@ impl Session {
                         }
                         handler.break_request(channel_num, length_ms, self).await
                     }
+                    // It never wants a reply.
+                    "eow@openssh.com" => {
+                        map_err!(ensure_end(r))?;
+                        if let Some(chan) = self.channels.get(&channel_num) {
+                            chan.deliver(ChannelMsg::EndOfWrite)?;
+                        }
+                        Ok(())
+                    }
                     x => {
                         warn!("unknown channel request {x}");
                         self.channel_failure(channel_num)?;

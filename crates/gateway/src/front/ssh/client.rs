@@ -235,6 +235,7 @@ async fn carry_input(read: &mut ChannelReadHalf, typed: Bytes, eof: bool, input:
             }
             ChannelMsg::Signal { signal } => ClientInput::Signal(name_of(&signal)),
             ChannelMsg::Break { length_ms, .. } => ClientInput::Break(length_ms),
+            ChannelMsg::EndOfWrite => ClientInput::Unread,
             ChannelMsg::Eof => ClientInput::Eof,
             ChannelMsg::Close => {
                 // The session may be over already.

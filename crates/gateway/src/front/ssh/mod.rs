@@ -32,6 +32,10 @@ use crate::{
     protocols::ssh::{CONTROLS, PACKET, WINDOW, front_preferences},
 };
 
+/// OpenSSH's client speaks its extensions only to those who call themselves OpenSSH: to others it does not
+/// say that nobody reads any more, and `ssh … yes | head` would never end. The version is one whose ways
+/// all clients know; the comment says who it is.
+const IDENTIFICATION: &str = "SSH-2.0-OpenSSH_9.2 Sojourn";
 /// Clients' connections at once; more are not accepted until one ends.
 const CONNECTIONS: usize = 4096;
 /// Of them, those that have not logged in.
@@ -68,7 +72,7 @@ impl Front {
         let address = deps.listener.local_addr()?;
         let tasks = TaskTracker::new();
         let config = Arc::new(Config {
-            server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Sojourn")),
+            server_id: SshId::Standard(Cow::Borrowed(IDENTIFICATION)),
             methods: MethodSet::from(
                 &[MethodKind::PublicKey, MethodKind::KeyboardInteractive, MethodKind::Password][..],
             ),

@@ -246,6 +246,7 @@ async fn carry_input(write: &ChannelWriteHalf<Msg>, mut input: mpsc::Receiver<Ta
             }
             TargetInput::Signal(name) => write.signal(Sig::Custom(name)).await,
             TargetInput::Break(length_ms) => write.send_break(false, length_ms).await,
+            TargetInput::Unread => write.end_of_write().await,
             TargetInput::Eof => write.eof().await,
         };
         if sent.is_err() {

@@ -184,7 +184,7 @@ impl Work {
             TargetInput::Break(_) => self.codec.send_break(&mut self.outward),
             TargetInput::Signal(name) if name == "INT" => self.codec.send_interrupt(&mut self.outward),
             // Telnet has no others, and no end of input.
-            TargetInput::Signal(_) | TargetInput::Eof => {}
+            TargetInput::Signal(_) | TargetInput::Unread | TargetInput::Eof => {}
         }
     }
 
