@@ -71,7 +71,7 @@ struct LiveBody {
     cols: Option<u16>,
     #[schema(minimum = 0)]
     rows: Option<u16>,
-    /// Since something was typed.
+    /// Since something was typed; `null` where the session is another node's.
     #[schema(minimum = 0)]
     idle_ms: Option<i64>,
 }
