@@ -92,6 +92,11 @@ impl Door {
         // All names that no user can have are one name.
         let key = known.as_ref().map_or("?".to_owned(), UserName::key);
         let subject = GuessSubject::new(&key, from.ip().to_canonical());
+        // Who waits has not been charged: many logins at once do not count as guesses.
+        let Ok(_turn) = state.passwords.turn(&subject).await else {
+            tracing::warn!("too many log in over SSH at once");
+            return Ok(None);
+        };
         match state.store.guess(&subject, now).await? {
             Attempt::Charged => {}
             Attempt::Blocked { .. } => {
