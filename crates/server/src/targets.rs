@@ -138,8 +138,10 @@ pub async fn open(
         }
     };
     let target = target(admission);
-    let rules = dial::Rules::default();
-    let request = TerminalRequest { term: wanted.term, size: wanted.size, env: Vec::new() };
+    let rules = dial::Rules { deny: state.config.deny_targets.clone() };
+    // A browser speaks UTF-8; a target without the locale, or that takes none, stays as it is.
+    let env = vec![("LANG".to_owned(), "C.UTF-8".to_owned())];
+    let request = TerminalRequest { term: wanted.term, size: wanted.size, env };
     match admission.connection().protocol {
         Protocol::Ssh => {
             let opened = protocols::open_ssh_terminal(&target, &credential, &rules, request).await;
