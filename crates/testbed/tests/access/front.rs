@@ -1,12 +1,16 @@
 //! What the SSH front itself decides: who comes in, where to, and what they may do there.
 
-use std::process::Stdio;
+use std::{
+    io::{Read as _, Write as _},
+    process::Stdio,
+};
 
 use serde_json::json;
 use sojourn_testbed::{
     bed::{Bed, SOON, shared, text},
     run::{self, Running},
     ssh_client::Way,
+    telnetd::Telnetd,
     wait,
 };
 
@@ -45,6 +49,79 @@ fn users_come_by_key_and_by_password_and_name_their_target() {
         let done = attempt(&way, "id -un");
         assert_eq!((done.code, done.out()), (Some(255), String::new()), "{way:?}");
     }
+}
+
+#[test]
+fn one_who_mistypes_may_try_again() {
+    let Some(bed) = Bed::start() else { return };
+    let answers = scratch();
+    let (program, count) = (answers.path().join("ask"), answers.path().join("count"));
+    for method in ["password", "keyboard-interactive"] {
+        std::fs::write(&count, "").unwrap();
+        // Wrong twice, then right.
+        let count_name = count.display();
+        let script = format!(
+            "#!/bin/sh\necho >>{count_name}\n[ $(wc -l <{count_name}) -lt 3 ] && echo wrong || echo '{PASSWORD}'\n"
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let way = front(&bed, "alice+target")
+            .option("NumberOfPasswordPrompts=3")
+            .option(format!("PreferredAuthentications={method}"));
+        let mut ssh = way.ssh();
+        ssh.env("SSH_ASKPASS", &program).env("SSH_ASKPASS_REQUIRE", "force").arg("id -un");
+        assert_eq!(run::output(ssh, SOON).ok().out(), "deploy\n", "{method}");
+        assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), 3);
+    }
+}
+
+#[test]
+fn many_logins_at_once_are_no_guesses() {
+    let Some(bed) = Bed::start() else { return };
+    let way = front(&bed, "alice+target").password(PASSWORD);
+    let logins: Vec<_> =
+        (0..15).map(|_| Running::start(way.ssh().arg("true").stderr(Stdio::null()))).collect();
+    for mut login in logins {
+        let status = wait::until("a login", SOON, || login.0.try_wait().unwrap());
+        assert!(status.success(), "{status}");
+    }
+}
+
+#[test]
+fn telnet_targets_have_terminals() {
+    let Some(bed) = shared() else { return };
+    let Some(telnetd) = Telnetd::start() else { return };
+    let account = telnetd.account();
+    let made = bed.admin().post(
+        "/connections",
+        json!({
+            "name": "switch", "protocol": "telnet", "host": "127.0.0.1", "port": telnetd.port(),
+            "username": account.name, "auth": "password", "password": account.password,
+            "grants": [{"kind": "user", "name": "alice"}],
+        }),
+    );
+    assert!(made["id"].is_string(), "{made}");
+    let way = front(&bed, "alice+switch").key(&bed.target.account().key);
+    let mut ssh = way.ssh_with(&["-tt"]);
+    ssh.env("TERM", "vt220").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut ssh = Running::start(&mut ssh);
+    let (mut shown, mut piece) = (String::new(), [0; 1024]);
+    let mut output = ssh.0.stdout.take().unwrap();
+    let mut until = |word: &str| {
+        while !shown.contains(word) {
+            let length = output.read(&mut piece).unwrap();
+            assert_ne!(length, 0, "it ended: {shown:?}");
+            shown.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        assert!(!shown.contains(&account.password), "the password was shown");
+    };
+    until("$ ");
+    ssh.0.stdin.as_mut().unwrap().write_all(b"echo $TERM $((6*7)); exit\r").unwrap();
+    until("vt220 42");
+    wait::until("the end", SOON, || ssh.0.try_wait().unwrap());
+    let refused = attempt(&way, "true");
+    assert_eq!(refused.code, Some(255));
+    assert!(refused.err().contains("terminals only"), "{}", refused.err());
 }
 
 #[test]

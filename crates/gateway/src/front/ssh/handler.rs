@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use russh::{
-    Channel, ChannelId, ChannelOpenFailure, Pty,
+    Channel, ChannelId, ChannelOpenFailure, MethodKind, Pty,
     keys::HashAlg,
     server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey},
 };
@@ -18,6 +18,9 @@ use super::{
 };
 use crate::protocols::{Secret, ssh::What};
 
+/// How a client may prove who it is.
+pub(super) const METHODS: &[MethodKind] =
+    &[MethodKind::PublicKey, MethodKind::KeyboardInteractive, MethodKind::Password];
 /// Channels that one client may have at once.
 const CHANNELS: usize = 1000;
 /// Variables of one channel's environment, and the bytes of each.
@@ -51,7 +54,7 @@ impl ClientHandler {
                 self.desk.welcome(caller, connection);
                 Auth::Accept
             }
-            None => Auth::reject(),
+            None => again(),
         }
     }
 
@@ -76,6 +79,11 @@ impl ClientHandler {
     fn full(&self) -> bool {
         self.open.len() >= CHANNELS
     }
+}
+
+/// Not this time. The ways in stay as they are: one who mistyped may try again.
+fn again() -> Auth {
+    Auth::Reject { proceed_with_methods: Some(METHODS.into()), partial_success: false }
 }
 
 /// A login is a user's name and, after `+` or `:`, a connection's name or id.
@@ -107,8 +115,8 @@ impl Handler for ClientHandler {
                 prompts: Cow::Borrowed(&[(Cow::Borrowed("Password: "), false)]),
             });
         };
-        let Some(answer) = response.next() else { return Ok(Auth::reject()) };
-        let Ok(password) = std::str::from_utf8(&answer) else { return Ok(Auth::reject()) };
+        let Some(answer) = response.next() else { return Ok(again()) };
+        let Ok(password) = std::str::from_utf8(&answer) else { return Ok(again()) };
         Ok(self.by_password(user, password.to_owned()).await)
     }
 

@@ -16,7 +16,7 @@ mod session;
 use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
 use russh::{
-    Disconnect, MethodKind, MethodSet, SshId,
+    Disconnect, MethodSet, SshId,
     keys::PrivateKey,
     server::{Config, run_stream},
 };
@@ -26,7 +26,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{desk::Desk, handler::ClientHandler, leash::Leash};
+use self::{
+    desk::Desk,
+    handler::{ClientHandler, METHODS},
+    leash::Leash,
+};
 use crate::{
     front::doorkeeper::Doorkeeper,
     protocols::ssh::{CONTROLS, PACKET, WINDOW, front_preferences},
@@ -73,9 +77,7 @@ impl Front {
         let tasks = TaskTracker::new();
         let config = Arc::new(Config {
             server_id: SshId::Standard(Cow::Borrowed(IDENTIFICATION)),
-            methods: MethodSet::from(
-                &[MethodKind::PublicKey, MethodKind::KeyboardInteractive, MethodKind::Password][..],
-            ),
+            methods: MethodSet::from(METHODS),
             auth_rejection_time: Duration::from_millis(300),
             // The first attempt of every client is without any proof.
             auth_rejection_time_initial: Some(Duration::ZERO),

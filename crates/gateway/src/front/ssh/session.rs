@@ -19,8 +19,9 @@ use super::{
 use crate::{
     front::doorkeeper::{Opening, Pass},
     protocols::{
-        ConnectError, Credential, Secret,
+        ConnectError, Credential, Secret, TerminalRequest,
         ssh::{Link, PtyRequest, Start, StartError, What},
+        telnet,
     },
     session::ends::{TargetEnd, TerminalSize},
 };
@@ -88,7 +89,7 @@ async fn run(desk: &Arc<Desk>, mut client: Client, wishes: Wishes, what: What) {
         Ok(pass) => pass,
         Err(why) => return client.refuse(&why).await,
     };
-    if let Some(why) = forbidden(pass.as_ref(), &what) {
+    if let Some(why) = forbidden(pass.as_ref(), &wishes, &what) {
         return client.refuse(why).await;
     }
     let mut seat = match pass.begin(opening(desk, &client, &wishes, &what)).await {
@@ -129,9 +130,10 @@ impl From<ConnectError> for Left {
     }
 }
 
-fn forbidden(pass: &dyn Pass, what: &What) -> Option<&'static str> {
-    if pass.protocol() != Protocol::Ssh {
-        return (*what != What::Shell).then_some("this connection has terminals only: it is not SSH");
+fn forbidden(pass: &dyn Pass, wishes: &Wishes, what: &What) -> Option<&'static str> {
+    if pass.protocol() == Protocol::Telnet {
+        let terminal = *what == What::Shell && wishes.pty.is_some();
+        return (!terminal).then_some("this connection has terminals only: it is not SSH");
     }
     let files = match what {
         What::Shell => false,
@@ -163,9 +165,9 @@ async fn reach(
     wishes: &Wishes,
     what: What,
 ) -> Result<TargetEnd, Left> {
-    if pass.protocol() != Protocol::Ssh {
-        let message = "this server does not reach such targets from here yet; use the browser";
-        return Err(ConnectError::new(EndReason::Failed, message).into());
+    match pass.protocol() {
+        Protocol::Telnet => return Ok(reach_telnet(client, pass, wishes).await?),
+        Protocol::Ssh => {}
     }
     let mut link = match desk.existing_link(pass).await {
         Some(link) => link,
@@ -188,6 +190,17 @@ async fn reach(
         Err(StartError::Failed(error)) => return Err(error.into()),
     }
     link.start(start).await.map_err(|error| Left::Refused(error.into()))
+}
+
+/// A Telnet target has nothing to share: each terminal is a connection of its own. Where no password is
+/// kept, the person answers the target's own prompts.
+async fn reach_telnet(client: &Client, pass: &dyn Pass, wishes: &Wishes) -> Result<TargetEnd, ConnectError> {
+    let Some(pty) = &wishes.pty else {
+        return Err(ConnectError::new(EndReason::Denied, "this connection has terminals only"));
+    };
+    let request =
+        TerminalRequest { term: pty.term.clone(), size: client.size.unwrap_or(pty.size), env: Vec::new() };
+    telnet::open_terminal(pass.target(), &pass.credential()?, &pass.rules(), request).await
 }
 
 async fn open(
