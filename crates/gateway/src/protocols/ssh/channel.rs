@@ -229,9 +229,14 @@ async fn send_pieces(
     events.send(event(data)).await.is_ok()
 }
 
-/// Ends when the sender is dropped.
+/// Ends when the sender is dropped. A target that takes no more input may have more to say, such as how
+/// its program ended: what still comes for it is thrown away.
 async fn carry_input(write: &ChannelWriteHalf<Msg>, mut input: mpsc::Receiver<TargetInput>) {
+    let mut taken = true;
     while let Some(message) = input.recv().await {
+        if !taken {
+            continue;
+        }
         let sent = match message {
             TargetInput::Data(data) => write.data_bytes(data).await,
             TargetInput::Resize(size) => {
@@ -249,9 +254,7 @@ async fn carry_input(write: &ChannelWriteHalf<Msg>, mut input: mpsc::Receiver<Ta
             TargetInput::Unread => write.end_of_write().await,
             TargetInput::Eof => write.eof().await,
         };
-        if sent.is_err() {
-            return;
-        }
+        taken = sent.is_ok();
     }
 }
 
