@@ -115,7 +115,8 @@ fn a_node_that_dies_has_its_sessions_closed() {
         (answer.status == 200 && answer.text.contains("dying-42")).then_some(())
     });
     nodes.two.take().unwrap().kill();
-    let session = wait::until("the other node to close what the dead one left", SOON, || {
+    // A node is dead when it has said nothing for a minute.
+    let session = wait::until("the other node to close what the dead one left", 2 * SOON, || {
         let session = nodes.bed.admin().get(&format!("/sessions/{id}"));
         session["endedAt"].is_string().then_some(session)
     });
