@@ -3,11 +3,9 @@
 //! Owns the words for it: protocols, what a session is for, how it ended, what a connection's
 //! policy allows. Knows nothing of how bytes travel.
 
-use std::{fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
 
-use crate::{policy::Permission, time::Elapsed};
+use crate::{files::FilePolicy, policy::Permission, time::Elapsed};
 
 /// The text names nothing of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,37 +30,38 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.key())
             }
         }
 
-        impl FromStr for $name {
-            type Err = UnknownWord;
+        impl std::str::FromStr for $name {
+            type Err = $crate::access::UnknownWord;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Self::ALL.iter().copied().find(|word| word.key() == text).ok_or_else(|| UnknownWord {
+                Self::ALL.iter().copied().find(|word| word.key() == text).ok_or_else(|| $crate::access::UnknownWord {
                     text: text.to_owned(),
                     accepted: Self::ALL.iter().map(|word| word.key()).collect::<Vec<_>>().join(", "),
                 })
             }
         }
 
-        impl Serialize for $name {
+        impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.key())
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
+        impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize<'de>>::deserialize(deserializer)?;
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
     };
 }
+pub(crate) use words;
 
 words! {
     /// How a target is spoken to.
@@ -203,6 +202,8 @@ pub struct ConnectionPolicy {
     pub allow_forwarding: bool,
     pub allow_agent: bool,
     pub allow_files: bool,
+    /// What may be done with files, where they are allowed.
+    pub files: FilePolicy,
     /// The user is told when somebody watches.
     pub tell_watched: bool,
     #[serde(with = "seconds")]
@@ -220,6 +221,7 @@ impl Default for ConnectionPolicy {
             allow_forwarding: true,
             allow_agent: false,
             allow_files: true,
+            files: FilePolicy::default(),
             tell_watched: true,
             idle_limit_seconds: None,
             time_limit_seconds: None,

@@ -46,6 +46,12 @@ kinds! {
     AccessSession = "sess", AccessSessionId;
     /// A command in an access session.
     Command = "cmd", CommandId;
+    /// A user moving files on a connection.
+    FileSession = "fsess", FileSessionId;
+    /// One operation in a file session.
+    FileEvent = "evt", FileEventId;
+    /// A file that a browser sends in pieces.
+    Upload = "upl", UploadId;
     /// A user's public key.
     PublicKey = "key", PublicKeyId;
     /// One running server.

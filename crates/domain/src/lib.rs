@@ -7,6 +7,7 @@ pub mod access;
 pub mod cast;
 pub mod commands;
 pub mod connections;
+pub mod files;
 pub mod id;
 pub mod identity;
 pub mod mac;
