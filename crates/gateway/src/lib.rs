@@ -4,6 +4,7 @@
 //! The only crate that names protocol libraries. It knows nothing of HTTP and nothing of SQL.
 
 pub mod admission;
+pub mod files;
 pub mod front;
 pub mod keys;
 pub mod protocols;

@@ -1,0 +1,44 @@
+//! Files on targets: one trait, [`RemoteFs`], whatever the target speaks.
+//!
+//! Owns paths, entries, errors and the back ends. Knows nothing of who may do what, nor of what is kept about it.
+
+mod error;
+mod fs;
+pub mod ftp;
+mod path;
+pub mod sftp;
+pub mod smb;
+
+use std::sync::Arc;
+
+use sojourn_domain::access::{EndReason, Protocol};
+
+pub use self::{
+    error::{FsError, FsErrorKind, FsResult},
+    fs::{BATCH, Capabilities, Entry, EntryKind, Listing, ReadFile, RemoteFs, WriteFile, WriteMode},
+    path::{PathError, RemotePath},
+};
+use crate::protocols::{ConnectError, Credential, Target, dial::Rules, ssh::SeenKey};
+
+/// A target whose files can be touched.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    pub fs: Arc<dyn RemoteFs>,
+    /// The host key or certificate that the target showed; none where the protocol has none.
+    pub host_key: Option<SeenKey>,
+    /// The key was unknown, the one who came may pin, and it is to be pinned.
+    pub first_use: bool,
+}
+
+/// Reaches a target and logs in.
+pub async fn open(
+    protocol: Protocol,
+    target: &Target,
+    credential: &Credential,
+    rules: &Rules,
+) -> Result<Opened, ConnectError> {
+    match protocol {
+        Protocol::Ssh => sftp::open(target, credential, rules).await,
+        Protocol::Telnet => Err(ConnectError::new(EndReason::Denied, "a Telnet connection has no files")),
+    }
+}
