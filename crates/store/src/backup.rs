@@ -146,6 +146,7 @@ tables! {
         id: Text, name: Text, name_key: Text, protocol: Text, host: Text, port: Whole, username: Text,
         auth: Text, secret: Text, host_key: Text, host_key_at: Whole, host_key_by: Text, owner_id: Text,
         folder: Text, tags: Text, notes: Text, policy: Text, created_at: Whole, updated_at: Whole,
+        options: Text,
     }
     connection_grants { connection_id: Text, grantee_kind: Text, grantee: Text, created_at: Whole }
     public_keys {
@@ -174,6 +175,22 @@ tables! {
     commands {
         id: Text, session_id: Text, at: Whole, elapsed_ms: Whole, until_ms: Whole, command: Text,
         output_preview: Text, source: Text, confidence: Text, kind: Text, exit_code: Whole,
+    }
+    file_sessions {
+        id: Text, user_id: Text, user_name: Text, connection_id: Text, connection_name: Text,
+        protocol: Text, target: Text, client_kind: Text, client_address: Text, node: Text,
+        access_session_id: Text, started_at: Whole, ended_at: Whole, end_reason: Text, end_detail: Text,
+        event_count: Whole, failed_count: Whole, bytes_up: Whole, bytes_down: Whole, legal_hold: Whole,
+    }
+    file_session_counts { user_id: Text, protocol: Text, sessions: Whole }
+    file_events {
+        session_id: Text, at: Whole, id: Text, action: Text, path: Text, new_path: Text, bytes: Whole,
+        from_byte: Whole, entries: Whole, sha256: Text, outcome: Text, error: Text, duration_us: Whole,
+    }
+    uploads {
+        id: Text, user_id: Text, connection_id: Text, file_session_id: Text, tab: Text, path: Text,
+        temporary: Text, size: Whole, received: Whole, sha_state: Text, options: Text, created_at: Whole,
+        updated_at: Whole,
     }
 }
 

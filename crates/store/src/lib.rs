@@ -9,6 +9,7 @@ pub mod backup;
 pub mod clock;
 pub mod connections;
 pub mod db;
+pub mod files;
 pub mod identity;
 pub mod in_use;
 pub mod nodes;
