@@ -68,6 +68,10 @@ words! {
     Protocol {
         Ssh = "ssh",
         Telnet = "telnet",
+        /// Files of an SSH server, and nothing else of it.
+        Sftp = "sftp",
+        Ftp = "ftp",
+        Smb = "smb",
     }
 }
 
@@ -77,13 +81,26 @@ impl Protocol {
         match self {
             Self::Ssh => Permission::ProtocolsSsh,
             Self::Telnet => Permission::ProtocolsTelnet,
+            Self::Sftp => Permission::ProtocolsSftp,
+            Self::Ftp => Permission::ProtocolsFtp,
+            Self::Smb => Permission::ProtocolsSmb,
         }
     }
 
     pub const fn default_port(self) -> u16 {
         match self {
-            Self::Ssh => 22,
+            Self::Ssh | Self::Sftp => 22,
             Self::Telnet => 23,
+            Self::Ftp => 21,
+            Self::Smb => 445,
+        }
+    }
+
+    /// Files are all that it has: nothing can be typed there.
+    pub const fn files_only(self) -> bool {
+        match self {
+            Self::Ssh | Self::Telnet => false,
+            Self::Sftp | Self::Ftp | Self::Smb => true,
         }
     }
 }
@@ -265,7 +282,7 @@ mod tests {
             assert_eq!(protocol.key().parse(), Ok(*protocol));
         }
         let error = "gopher".parse::<Protocol>().unwrap_err().to_string();
-        assert_eq!(error, "\"gopher\" is not one of ssh, telnet");
+        assert_eq!(error, "\"gopher\" is not one of ssh, telnet, sftp, ftp, smb");
     }
 
     #[test]

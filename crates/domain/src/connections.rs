@@ -2,6 +2,10 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+pub mod options;
+
+pub use options::{BadOption, ConnectionOptions, FtpTls, auth_kinds};
+
 /// A connection's name: one line of 1 to 128 characters that neither begins nor ends with a space
 /// and does not look like an id. Names that differ only in case are the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use sojourn_domain::{
     access::{AuthKind, ClientKind, ConnectionPolicy, EndReason, Protocol, Purpose},
+    connections::ConnectionOptions,
     id::{AccessSessionId, UserId},
     policy::Visibility,
     time::{Clock as _, Elapsed},
@@ -91,6 +92,7 @@ impl House {
             tags: Vec::new(),
             notes: String::new(),
             policy,
+            options: ConnectionOptions::default(),
             grants: vec![Grantee::User(alice)],
         };
         store.connection_create(&new, &By::cli(SystemClock.now())).await.unwrap();

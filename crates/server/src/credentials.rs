@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use sojourn_domain::{
     access::{AuthKind, Protocol},
+    connections::{BadOption, auth_kinds},
     id::ConnectionId,
 };
 use sojourn_gateway::{
@@ -75,18 +76,34 @@ pub struct Misfit {
     pub message: String,
 }
 
+impl From<BadOption> for Misfit {
+    fn from(bad: BadOption) -> Self {
+        let field = match bad.field {
+            "tls" => "options.tls",
+            "share" => "options.share",
+            "domain" => "options.domain",
+            "root" => "options.root",
+            _ => "options",
+        };
+        misfit(field, bad.message)
+    }
+}
+
 fn misfit(field: &'static str, message: impl Into<String>) -> Misfit {
     Misfit { field, message: message.into() }
 }
 
 /// Whether a target of this protocol can be told who comes in this way.
 pub fn check_kind(protocol: Protocol, auth: AuthKind) -> Result<(), Misfit> {
-    match (protocol, auth) {
-        (Protocol::Telnet, AuthKind::Key | AuthKind::Agent) => {
-            Err(misfit("auth", "Telnet knows no keys: expected password, prompt or none"))
-        }
-        (Protocol::Ssh | Protocol::Telnet, _) => Ok(()),
+    let kinds = auth_kinds(protocol);
+    if kinds.contains(&auth) {
+        return Ok(());
     }
+    let kinds: Vec<_> = kinds.iter().map(|kind| kind.key()).collect();
+    Err(misfit(
+        "auth",
+        format!("{protocol} connections know none of the kind: expected {}", kinds.join(", ")),
+    ))
 }
 
 #[derive(Serialize)]
@@ -189,6 +206,7 @@ pub fn target(connection: &Connection) -> Target {
         port: connection.port,
         username: connection.username.clone(),
         auth: connection.auth,
+        options: connection.options.clone(),
         host_key: pinned.unwrap_or(HostKeyRule::FirstUse),
     }
 }
@@ -239,6 +257,10 @@ mod tests {
         assert_eq!(field(AuthKind::Password, &given(Some(""), None)), "password");
         assert_eq!(field(AuthKind::Key, &given(None, Some("nonsense"))), "privateKey");
         assert_eq!(field(AuthKind::Agent, &given(Some("x"), None)), "password");
-        assert!(check_kind(Protocol::Telnet, AuthKind::Key).is_err());
+        for protocol in [Protocol::Telnet, Protocol::Ftp, Protocol::Smb] {
+            assert_eq!(check_kind(protocol, AuthKind::Key).unwrap_err().field, "auth");
+            assert!(check_kind(protocol, AuthKind::None).is_ok());
+        }
+        assert!(check_kind(Protocol::Sftp, AuthKind::Key).is_ok());
     }
 }

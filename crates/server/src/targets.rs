@@ -53,6 +53,7 @@ pub fn target(admission: &Admission) -> Target {
         port: connection.port,
         username: connection.username.clone(),
         auth: connection.auth,
+        options: connection.options.clone(),
         host_key,
     }
 }
@@ -125,6 +126,7 @@ pub async fn open(
         state.now(),
         facts.client_address.clone(),
     );
+    let protocol = admission.connection().protocol;
     let credential = match (admission.connection().auth, wanted.password) {
         (AuthKind::Agent, _) => {
             return Err(ConnectError::new(
@@ -142,7 +144,7 @@ pub async fn open(
     // A browser speaks UTF-8; a target without the locale, or that takes none, stays as it is.
     let env = vec![("LANG".to_owned(), "C.UTF-8".to_owned())];
     let request = TerminalRequest { term: wanted.term, size: wanted.size, env };
-    match admission.connection().protocol {
+    match protocol {
         Protocol::Ssh => {
             let opened = protocols::open_ssh_terminal(&target, &credential, &rules, request).await;
             let (end, greeting) = match opened {
@@ -160,5 +162,6 @@ pub async fn open(
             Ok(end)
         }
         Protocol::Telnet => telnet::open_terminal(&target, &credential, &rules, request).await,
+        Protocol::Sftp | Protocol::Ftp | Protocol::Smb => Err(protocols::files_only(protocol)),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use sojourn_domain::{
     access::{AuthKind, ConnectionPolicy, Protocol},
-    connections::{ConnectionName, HostName},
+    connections::{ConnectionName, ConnectionOptions, HostName},
     id::{ConnectionId, UserId},
     time::Timestamp,
 };
@@ -42,6 +42,7 @@ pub struct Connection {
     pub tags: Vec<String>,
     pub notes: String,
     pub policy: ConnectionPolicy,
+    pub options: ConnectionOptions,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -143,6 +144,7 @@ pub struct NewConnection {
     pub tags: Vec<String>,
     pub notes: String,
     pub policy: ConnectionPolicy,
+    pub options: ConnectionOptions,
     pub grants: Vec<Grantee>,
 }
 
@@ -161,6 +163,7 @@ pub struct ConnectionChange {
     pub tags: Option<Vec<String>>,
     pub notes: Option<String>,
     pub policy: Option<ConnectionPolicy>,
+    pub options: Option<ConnectionOptions>,
 }
 
 /// Which connections are asked for; all conditions hold.
@@ -220,7 +223,8 @@ fn name_taken(error: sqlx::Error) -> ConnectionError {
 macro_rules! columns {
     () => {
         "c.id, c.name, c.protocol, c.host, c.port, c.username, c.auth, c.secret, c.host_key, c.host_key_at, \
-         c.host_key_by, c.owner_id, u.name, c.folder, c.tags, c.notes, c.policy, c.created_at, c.updated_at"
+         c.host_key_by, c.owner_id, u.name, c.folder, c.tags, c.notes, c.policy, c.created_at, c.updated_at, \
+         c.options"
     };
 }
 
@@ -280,15 +284,16 @@ fn connection(row: &AnyRow) -> Result<Connection, StoreError> {
         policy: json_text(&row.text(16)?)?,
         created_at: row.time(17)?,
         updated_at: row.time(18)?,
+        options: json_text(&row.text(19)?)?,
     })
 }
 
 fn listed(row: &AnyRow) -> Result<ListedConnection, StoreError> {
     Ok(ListedConnection {
         connection: connection(row)?,
-        granted: row.flag(19)?,
-        last_used_at: row.maybe_time(20)?,
-        live_sessions: row.int(21)?,
+        granted: row.flag(20)?,
+        last_used_at: row.maybe_time(21)?,
+        live_sessions: row.int(22)?,
     })
 }
 
@@ -371,8 +376,8 @@ impl Store {
         let pinned = new.host_key.as_ref();
         sqlx::query(
             "INSERT INTO connections (id, name, name_key, protocol, host, port, username, auth, secret, host_key, \
-             host_key_at, host_key_by, owner_id, folder, tags, notes, policy, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18)",
+             host_key_at, host_key_by, owner_id, folder, tags, notes, policy, created_at, updated_at, options) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18, $19)",
         )
         .bind(new.id.to_string())
         .bind(new.name.as_str())
@@ -392,6 +397,7 @@ impl Store {
         .bind(clean(&new.notes))
         .bind(to_json(&new.policy)?)
         .bind(by.at.as_micros())
+        .bind(to_json(&new.options)?)
         .execute(act.connection())
         .await
         .map_err(name_taken)?;
@@ -401,6 +407,7 @@ impl Store {
         let detail = json!({
             "name": made.name, "target": made.target(), "auth": made.auth, "owner": new.owner,
             "hostKey": made.host_key.as_ref().map(PinnedKey::fingerprint), "policy": made.policy,
+            "options": made.options,
             "grants": grants_text(&new.grants),
         });
         act.commit(by, Deed::done("connection.create", new.id, detail)).await?;
@@ -561,7 +568,7 @@ impl Store {
              secret = CASE WHEN CAST($9 AS BIGINT) = 1 THEN CAST($10 AS TEXT) ELSE secret END, \
              folder = COALESCE(CAST($11 AS TEXT), folder), tags = COALESCE(CAST($12 AS TEXT), tags), \
              notes = COALESCE(CAST($13 AS TEXT), notes), policy = COALESCE(CAST($14 AS TEXT), policy), \
-             updated_at = CAST($15 AS BIGINT), \
+             updated_at = CAST($15 AS BIGINT), options = COALESCE(CAST($17 AS TEXT), options), \
              host_key = CASE WHEN CAST($16 AS BIGINT) = 1 THEN NULL ELSE host_key END, \
              host_key_at = CASE WHEN CAST($16 AS BIGINT) = 1 THEN NULL ELSE host_key_at END, \
              host_key_by = CASE WHEN CAST($16 AS BIGINT) = 1 THEN NULL ELSE host_key_by END WHERE id = $1",
@@ -582,6 +589,7 @@ impl Store {
         .bind(change.policy.as_ref().map(to_json).transpose()?)
         .bind(by.at.as_micros())
         .bind(i64::from(change.protocol.is_some_and(|protocol| protocol != before.protocol)))
+        .bind(change.options.as_ref().map(to_json).transpose()?)
         .execute(act.connection())
         .await
         .map_err(name_taken)?;
@@ -600,6 +608,7 @@ impl Store {
         changed("tags", json!(before.tags), json!(after.tags));
         changed("notes", json!(before.notes), json!(after.notes));
         changed("policy", json!(before.policy), json!(after.policy));
+        changed("options", json!(before.options), json!(after.options));
         if secret.is_some() {
             detail.insert(
                 "secret".to_owned(),

@@ -30,6 +30,7 @@ impl Target {
             port: connection.port,
             username: connection.username.clone(),
             auth: connection.auth,
+            options: connection.options.clone(),
             host_key,
         }
     }

@@ -10,7 +10,10 @@ pub mod telnet;
 
 use std::{fmt, sync::Arc};
 
-use sojourn_domain::access::{AuthKind, EndReason};
+use sojourn_domain::{
+    access::{AuthKind, EndReason, Protocol},
+    connections::ConnectionOptions,
+};
 
 use crate::session::ends::{TargetEnd, TerminalSize};
 
@@ -44,6 +47,7 @@ pub struct Target {
     /// At the target.
     pub username: String,
     pub auth: AuthKind,
+    pub options: ConnectionOptions,
     pub host_key: HostKeyRule,
 }
 
@@ -56,6 +60,11 @@ pub enum HostKeyRule {
     FirstUse,
     /// None is known yet, and the one who comes may not pin.
     Unknown,
+}
+
+/// Refuses what cannot be had of a connection that has files only.
+pub fn files_only(protocol: Protocol) -> ConnectError {
+    ConnectError::new(EndReason::Denied, format!("this connection has files only: it is {protocol}"))
 }
 
 /// What proves who comes.

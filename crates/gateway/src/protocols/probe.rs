@@ -82,8 +82,16 @@ pub async fn probe(
     }
     let latency = Some(asked.elapsed());
     match protocol {
-        Protocol::Ssh => Probe { reached: true, latency, ..ssh::probe(target, credential, rules).await },
+        Protocol::Ssh | Protocol::Sftp => {
+            Probe { reached: true, latency, ..ssh::probe(target, credential, rules).await }
+        }
         Protocol::Telnet => Probe {
+            reached: true,
+            latency,
+            message: "the target answers; its login was not tried".to_owned(),
+            ..Probe::unreached(String::new())
+        },
+        Protocol::Ftp | Protocol::Smb => Probe {
             reached: true,
             latency,
             message: "the target answers; its login was not tried".to_owned(),

@@ -9,6 +9,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use sojourn_domain::{
     access::{AuthKind, ConnectionPolicy, EndReason, Protocol},
+    connections::ConnectionOptions,
     id::UserId,
 };
 use sojourn_gateway::{
@@ -230,6 +231,7 @@ impl Lab {
                 port: sshd.port(),
                 username: account.name.clone(),
                 auth: AuthKind::Key,
+                options: ConnectionOptions::default(),
                 host_key: HostKeyRule::FirstUse,
             },
             credential: Credential::Key {

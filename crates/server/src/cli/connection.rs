@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sojourn_domain::{
     access::{AuthKind, ConnectionPolicy, Protocol, RecordPolicy},
-    connections::{ConnectionName, HostName},
+    connections::{ConnectionName, ConnectionOptions, FtpTls, HostName},
     id::ConnectionId,
     identity::{Line, UserName},
     time::{Clock as _, Timestamp},
@@ -49,7 +49,7 @@ pub(super) enum Connection {
 #[derive(Debug, Args)]
 pub(super) struct Add {
     name: ConnectionName,
-    /// ssh or telnet
+    /// ssh, telnet, sftp, ftp or smb
     #[arg(long)]
     protocol: Protocol,
     /// A DNS name or an address
@@ -85,6 +85,18 @@ pub(super) struct Add {
     /// The target's host key: its SHA256: fingerprint, or the public key
     #[arg(long, value_name = "FINGERPRINT")]
     host_key: Option<String>,
+    /// How FTP is protected: none, explicit or implicit [default: explicit]
+    #[arg(long, value_name = "HOW")]
+    tls: Option<FtpTls>,
+    /// The SMB share [default: the shares are the folders of the root]
+    #[arg(long, value_name = "SHARE", default_value = "", hide_default_value = true)]
+    smb_share: String,
+    /// The domain that the SMB user is of
+    #[arg(long, default_value = "", hide_default_value = true)]
+    domain: String,
+    /// The folder that is shown first
+    #[arg(long, value_name = "FOLDER", default_value = "", hide_default_value = true)]
+    root: String,
     #[arg(long, default_value = "")]
     folder: Line<128>,
     /// May be repeated
@@ -154,6 +166,13 @@ impl Add {
         let auth = self.auth.unwrap_or_else(|| given.kind());
         credentials::check_kind(self.protocol, auth)?;
         let kept = credentials::kept(auth, &given)?;
+        let options = ConnectionOptions {
+            tls: self.tls,
+            share: self.smb_share.clone(),
+            domain: self.domain.clone(),
+            root: self.root.clone(),
+        };
+        let options = options.fitted(self.protocol)?;
         let pinned = self.host_key.as_deref().map(host_key).transpose().context("read --host-key")?;
         let store = self.place.open().await?;
         let now = SystemClock.now();
@@ -183,6 +202,7 @@ impl Add {
             tags: self.tag.into_iter().map(Line::into_string).collect(),
             notes: String::new(),
             policy: ConnectionPolicy { record, ..ConnectionPolicy::default() },
+            options,
             grants,
         };
         let made = store
@@ -402,6 +422,7 @@ fn shown(connection: &StoredConnection, grants: &[ConnectionGrant]) -> serde_jso
         "folder": connection.folder,
         "tags": connection.tags,
         "policy": connection.policy,
+        "options": connection.options,
         "grants": grants,
         "createdAt": Timestamp::rfc3339(connection.created_at),
     })

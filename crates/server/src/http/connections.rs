@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sojourn_domain::{
     access::{AuthKind, Protocol},
+    connections::ConnectionOptions,
     id::{ConnectionId, UserId},
     identity::{Line, UserName},
     policy::Permission,
@@ -41,8 +42,8 @@ use super::{
         access::words,
         connections::{
             ConnectionBody, ConnectionPatch, Connections, GrantBody, GrantKind, GrantRequest, GrantsRequest,
-            HostKeyBody, HostKeyRequest, MayBody, NewConnectionRequest, PolicyBody, SeenKeyBody, TestBody,
-            TestRequest,
+            HostKeyBody, HostKeyRequest, MayBody, NewConnectionRequest, OptionsBody, PolicyBody, SeenKeyBody,
+            TestBody, TestRequest,
         },
         schema,
         values::{Done, Time},
@@ -111,6 +112,11 @@ fn body(actor: &Actor, listed: ListedConnection, grants: Option<Vec<ConnectionGr
         pinned_at: Time(key.at),
         pinned_by: key.by.clone(),
     });
+    let options = if open {
+        connection.options
+    } else {
+        ConnectionOptions { share: String::new(), domain: String::new(), ..connection.options }
+    };
     ConnectionBody {
         id: connection.id.to_string(),
         name: connection.name,
@@ -127,6 +133,7 @@ fn body(actor: &Actor, listed: ListedConnection, grants: Option<Vec<ConnectionGr
         tags: connection.tags,
         notes: connection.notes,
         policy: PolicyBody(connection.policy),
+        options: OptionsBody(options),
         grants: grants.filter(|_| may.edit).map(|grants| grants.into_iter().map(grant_body).collect()),
         may,
         last_used_at: last_used_at.map(Time),
@@ -280,10 +287,15 @@ async fn create(
         tags: tags(request.tags)?,
         notes: notes(request.notes)?,
         policy: request.policy.map(|policy| policy.0).unwrap_or_default(),
+        options: options(request.options, request.protocol)?,
         grants: grantees(&state, &request.grants).await?,
     };
     state.store.connection_create(&new, &actor.by(now)).await?;
     Ok((StatusCode::CREATED, Json(shown(&state, &actor, id).await?)))
+}
+
+fn options(given: Option<OptionsBody>, protocol: Protocol) -> Result<ConnectionOptions, Misfit> {
+    Ok(given.map(|options| options.0).unwrap_or_default().fitted(protocol)?)
 }
 
 fn port(port: Option<u16>) -> Result<Option<u16>, Problem> {
@@ -387,9 +399,15 @@ async fn change(
     };
     let protocol = request.protocol.unwrap_or(before.protocol);
     let port = port(request.port)?;
+    let options = match request.options {
+        Some(options) => options.0,
+        None => before.options.carried_to(protocol),
+    };
+    let options = options.fitted(protocol).map_err(Misfit::from)?;
     let moved = protocol != before.protocol
         || request.host.as_ref().is_some_and(|host| host.as_str() != before.host)
-        || port.is_some_and(|port| port != before.port);
+        || port.is_some_and(|port| port != before.port)
+        || options.tls != before.options.tls;
     let auth = match request.auth {
         Some(auth) => auth,
         None if given.private_key.is_some() || given.password.is_some() => given.kind(),
@@ -398,7 +416,10 @@ async fn change(
     credentials::check_kind(protocol, auth)?;
     let secret = if given.is_empty() && auth == before.auth {
         if moved && auth == AuthKind::Password && before.secret.is_some() {
-            return Err(Problem::invalid("password", "give it again: it was given for another host"));
+            return Err(Problem::invalid(
+                "password",
+                "give it again: it was given for another host, or for another protection",
+            ));
         }
         None
     } else {
@@ -417,6 +438,7 @@ async fn change(
         tags: request.tags.map(tags).transpose()?,
         notes: request.notes.map(notes).transpose()?,
         policy: request.policy.map(|policy| policy.0),
+        options: (options != before.options).then_some(options),
     };
     let changed = state.store.connection_update(before.id, &change, &actor.by(state.now())).await?;
     changed.ok_or_else(no_such_connection)?;
@@ -562,6 +584,7 @@ async fn test_new(
         port: port(request.port)?.unwrap_or(request.protocol.default_port()),
         username: request.username.into_string(),
         auth,
+        options: options(request.options, request.protocol)?,
         host_key: host_key.map_or(HostKeyRule::FirstUse, HostKeyRule::Pinned),
     };
     let credential = credentials::given(&given);

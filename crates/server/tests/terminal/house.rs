@@ -6,6 +6,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use sojourn_domain::{
     access::{AuthKind, ConnectionPolicy, Protocol},
+    connections::ConnectionOptions,
     id::{AccessSessionId, ConnectionId, UserId},
     policy::Visibility,
     time::Clock as _,
@@ -150,6 +151,7 @@ impl House {
             tags: Vec::new(),
             notes: String::new(),
             policy: target.policy,
+            options: ConnectionOptions::default(),
             grants: vec![Grantee::Role("user".to_owned())],
         };
         self.store.connection_create(&new, &By::cli(now)).await.unwrap();

@@ -44,6 +44,7 @@ fn connection(name: &str, owner: UserId) -> NewConnection {
         tags: vec!["linux".to_owned(), "a\"b%".to_owned()],
         notes: String::new(),
         policy: ConnectionPolicy::default(),
+        options: ConnectionOptions::default(),
         grants: Vec::new(),
     }
 }
@@ -156,6 +157,11 @@ async fn lists_filter_and_changes_keep_what_is_not_named() {
             (after.port, after.notes.as_str(), after.secret.as_deref()),
             (2222, "moved", Some("sealed"))
         );
+        assert_eq!(after.options, ConnectionOptions::default());
+        let smb = ConnectionOptions { share: "files".to_owned(), ..ConnectionOptions::default() };
+        let change = ConnectionChange { options: Some(smb.clone()), ..ConnectionChange::default() };
+        let after = store.connection_update(other.id, &change, &cli()).await.unwrap().unwrap();
+        assert_eq!((after.options, after.port), (smb, 2222));
         let forget = ConnectionChange { secret: Some(None), ..ConnectionChange::default() };
         let after = store.connection_update(other.id, &forget, &cli()).await.unwrap().unwrap();
         assert_eq!((after.secret, after.port), (None, 2222));

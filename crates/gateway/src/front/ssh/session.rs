@@ -19,7 +19,7 @@ use super::{
 use crate::{
     front::doorkeeper::{Opening, Pass},
     protocols::{
-        ConnectError, Credential, Secret, TerminalRequest,
+        self, ConnectError, Credential, Secret, TerminalRequest,
         ssh::{Link, PtyRequest, Start, StartError, What},
         telnet,
     },
@@ -131,6 +131,9 @@ impl From<ConnectError> for Left {
 }
 
 fn forbidden(pass: &dyn Pass, wishes: &Wishes, what: &What) -> Option<&'static str> {
+    if pass.protocol().files_only() {
+        return Some("this connection has files only");
+    }
     if pass.protocol() == Protocol::Telnet {
         let terminal = *what == What::Shell && wishes.pty.is_some();
         return (!terminal).then_some("this connection has terminals only: it is not SSH");
@@ -168,6 +171,9 @@ async fn reach(
     match pass.protocol() {
         Protocol::Telnet => return Ok(reach_telnet(client, pass, wishes).await?),
         Protocol::Ssh => {}
+        Protocol::Sftp | Protocol::Ftp | Protocol::Smb => {
+            return Err(protocols::files_only(pass.protocol()).into());
+        }
     }
     let mut link = match desk.existing_link(pass).await {
         Some(link) => link,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sojourn_domain::{
     access::{AuthKind, ConnectionPolicy, Protocol},
-    connections::{ConnectionName, HostName},
+    connections::{ConnectionName, ConnectionOptions, FtpTls, HostName},
     identity::Line,
 };
 use utoipa::{
@@ -55,6 +55,43 @@ impl PartialSchema for PolicyBody {
 impl ToSchema for PolicyBody {
     fn name() -> std::borrow::Cow<'static, str> {
         "ConnectionPolicy".into()
+    }
+}
+
+/// What is particular to a connection's protocol.
+///
+/// The same keys as [`ConnectionOptions`], which is what is read and written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OptionsBody(pub ConnectionOptions);
+
+impl PartialSchema for OptionsBody {
+    fn schema() -> RefOr<Schema> {
+        let text = |longest, about: &str| {
+            ObjectBuilder::new()
+                .schema_type(SchemaType::Type(Type::String))
+                .max_length(Some(longest))
+                .description(Some(about))
+                .build()
+        };
+        let tls = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .enum_values(Some(FtpTls::ALL.iter().map(|tls| tls.key())))
+            .description(Some("FTP alone; explicit unless said otherwise"))
+            .build();
+        ObjectBuilder::new()
+            .property("tls", tls)
+            .property("share", text(80, "SMB alone; without one the shares are the folders of the root"))
+            .property("domain", text(240, "SMB alone: the domain that the user is of"))
+            .property("root", text(4096, "The folder that is shown first"))
+            .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(false)))
+            .into()
+    }
+}
+
+impl ToSchema for OptionsBody {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "ConnectionOptions".into()
     }
 }
 
@@ -117,6 +154,8 @@ pub struct ConnectionBody {
     pub tags: Vec<String>,
     pub notes: String,
     pub policy: PolicyBody,
+    /// Share and domain are for those who see the host too.
+    pub options: OptionsBody,
     /// For those who may edit it, where one connection is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -216,6 +255,9 @@ pub struct NewConnectionRequest {
     #[schema(nullable = false)]
     pub policy: Option<PolicyBody>,
     #[serde(default)]
+    #[schema(nullable = false)]
+    pub options: Option<OptionsBody>,
+    #[serde(default)]
     #[schema(max_items = 1000)]
     pub grants: Vec<GrantRequest>,
 }
@@ -254,6 +296,9 @@ pub struct ConnectionPatch {
     pub notes: Option<String>,
     #[schema(nullable = false)]
     pub policy: Option<PolicyBody>,
+    /// All of them; what is not named is forgotten.
+    #[schema(nullable = false)]
+    pub options: Option<OptionsBody>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

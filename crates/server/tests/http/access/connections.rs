@@ -169,3 +169,55 @@ async fn a_test_says_what_it_found_and_a_host_key_is_pinned_and_forgotten() {
     assert_eq!(house.delete(&path).r#as(&admin).await.status, StatusCode::OK);
     assert_eq!(house.get(&format!("/connections/{id}")).r#as(&admin).await.json()["hostKey"], json!(null));
 }
+
+#[tokio::test]
+async fn what_is_particular_to_a_protocol_is_kept_and_checked() {
+    let house = House::new().await;
+    let admin = house.persona("admin").await;
+    let nas = json!({"name": "nas", "protocol": "smb", "host": "nas.example.org", "username": "u", "password": "p",
+                     "options": {"share": "files", "domain": "EXAMPLE", "root": "/a"}});
+    let made = create(&house, &admin, nas.clone()).await;
+    assert_eq!((&made["port"], &made["options"]), (&json!(445), &nas["options"]));
+    let ftp = json!({"name": "ftp", "protocol": "ftp", "host": "ftp.example.org", "auth": "none"});
+    let made_ftp = create(&house, &admin, ftp).await;
+    assert_eq!((&made_ftp["port"], &made_ftp["options"]), (&json!(21), &json!({"tls": "explicit"})));
+
+    for (field, change) in [
+        ("options.tls", json!({"options": {"tls": "none"}})),
+        ("options.share", json!({"protocol": "ftp", "options": {"share": "a"}})),
+        ("options.share", json!({"options": {"share": "a/b"}})),
+        ("options.root", json!({"options": {"root": "/../a"}})),
+        ("auth", json!({"auth": "agent"})),
+        ("options", json!({"options": {"sahre": "a"}})),
+    ] {
+        let mut body = nas.clone();
+        body["name"] = json!("another");
+        for (key, value) in change.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        let answer = house.post("/connections", body).r#as(&admin).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{field}: {}", answer.text);
+        assert!(answer.text.contains(&format!("\"{field}")), "{field}: {}", answer.text);
+    }
+
+    // What does not fit another protocol is left behind; a password has to be given again.
+    let path = format!("/connections/{}", made["id"].as_str().unwrap());
+    let change = json!({"protocol": "sftp", "port": 22, "password": "p"});
+    let changed = house.patch(&path, change).r#as(&admin).await.json();
+    assert_eq!((&changed["protocol"], &changed["options"]), (&json!("sftp"), &json!({"root": "/a"})));
+    let ftp = format!("/connections/{}", made_ftp["id"].as_str().unwrap());
+    let changed = house.patch(&ftp, json!({"password": "p"})).r#as(&admin).await.json();
+    assert_eq!(changed["auth"], "password");
+    let weaker = house.patch(&ftp, json!({"options": {"tls": "none"}})).r#as(&admin).await;
+    assert_eq!(weaker.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", weaker.text);
+
+    // Who may only use it learns where to begin, and not where that is.
+    let alice = house.user("alice", "user").await;
+    let alices = house.token(alice, None).await;
+    let nas = json!({"name": "nas 2", "protocol": "smb", "host": "nas.example.org", "auth": "prompt",
+                     "options": {"share": "files", "domain": "EXAMPLE", "root": "/a"},
+                     "grants": [{"kind": "role", "name": "user"}]});
+    let made = create(&house, &admin, nas).await;
+    let path = format!("/connections/{}", made["id"].as_str().unwrap());
+    assert_eq!(house.get(&path).r#as(&alices).await.json()["options"], json!({"root": "/a"}));
+}
