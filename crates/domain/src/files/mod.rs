@@ -5,6 +5,7 @@
 //! bytes travel. Why a file session ended is said with [`crate::access::EndReason`].
 
 mod policy;
+pub mod tap;
 
 use std::fmt::Write as _;
 
