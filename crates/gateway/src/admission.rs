@@ -37,20 +37,68 @@ pub enum Refused {
     Store(#[from] StoreError),
 }
 
+/// A user as they are now.
+struct Known {
+    user: UserId,
+    name: String,
+    role: String,
+    permissions: Permissions,
+}
+
+impl Known {
+    async fn look_up(store: &Store, user: UserId) -> Result<Self, Refused> {
+        let found = store.user(user).await?.filter(|user| !user.disabled).ok_or(Refused::User)?;
+        let permissions = store.role_permissions(&found.role).await?.unwrap_or_default();
+        Ok(Self { user, name: found.name, role: found.role, permissions })
+    }
+
+    async fn admit(&self, store: &Store, connection: &str) -> Result<Admission, Refused> {
+        let require = |permission| {
+            if self.permissions.contains(&permission) { Ok(()) } else { Err(Refused::Permission(permission)) }
+        };
+        require(Permission::ConnectionsUse)?;
+        let all = self.permissions.contains(&Permission::ConnectionsEditAny);
+        let reach = Reach { user: self.user, role: &self.role, all };
+        let connection = store.connection_usable(&reach, connection).await?.ok_or(Refused::Connection)?;
+        require(connection.protocol.permission())?;
+        Ok(Admission {
+            user: self.user,
+            user_name: self.name.clone(),
+            permissions: self.permissions.clone(),
+            connection,
+        })
+    }
+}
+
 impl Admission {
     /// Looks up whether `user` may open the connection of this id or name.
     pub async fn check(store: &Store, user: UserId, connection: &str) -> Result<Self, Refused> {
-        let found = store.user(user).await?.filter(|user| !user.disabled).ok_or(Refused::User)?;
-        let permissions = store.role_permissions(&found.role).await?.unwrap_or_default();
-        let require = |permission| {
-            if permissions.contains(&permission) { Ok(()) } else { Err(Refused::Permission(permission)) }
-        };
-        require(Permission::ConnectionsUse)?;
-        let all = permissions.contains(&Permission::ConnectionsEditAny);
-        let reach = Reach { user, role: &found.role, all };
-        let connection = store.connection_usable(&reach, connection).await?.ok_or(Refused::Connection)?;
-        require(connection.protocol.permission())?;
-        Ok(Self { user, user_name: found.name, permissions, connection })
+        Known::look_up(store, user).await?.admit(store, connection).await
+    }
+
+    /// The same for several connections of one user, who is looked up once: an answer for each.
+    pub async fn check_all(
+        store: &Store,
+        user: UserId,
+        connections: &[String],
+    ) -> Vec<Result<Self, Refused>> {
+        let mut answers = Vec::with_capacity(connections.len());
+        let mut known = None;
+        for connection in connections {
+            if known.is_none() {
+                match Known::look_up(store, user).await {
+                    Ok(found) => known = Some(found),
+                    Err(refused) => {
+                        answers.push(Err(refused));
+                        continue;
+                    }
+                }
+            }
+            if let Some(known) = &known {
+                answers.push(known.admit(store, connection).await);
+            }
+        }
+        answers
     }
 
     pub fn user(&self) -> UserId {

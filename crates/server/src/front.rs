@@ -8,11 +8,14 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 use sojourn_domain::{
     access::{ClientKind, ConnectionPolicy, EndReason, Protocol},
+    files::FileProtocol,
+    id::AccessSessionId,
     identity::UserName,
     policy::Permission,
 };
 use sojourn_gateway::{
     admission::{Admission, Refused},
+    files::session::{FileJournal, FileOpening},
     front::{
         doorkeeper::{Caller, Choice, Doorkeeper, Opening, Pass, Running, Seat},
         ssh::{Front, FrontDeps, host_keys},
@@ -334,11 +337,36 @@ impl Pass for Through {
             }
         })
     }
+
+    fn begin_files(
+        &self,
+        protocol: FileProtocol,
+        client: SocketAddr,
+        carried_by: Option<AccessSessionId>,
+    ) -> BoxFuture<'_, Result<FileJournal, String>> {
+        let opening = FileOpening {
+            protocol,
+            client_kind: ClientKind::Native,
+            client_address: client.ip().to_canonical().to_string(),
+            access_session: carried_by,
+        };
+        Box::pin(async move {
+            match self.state.files.begin(&self.admission, opening).await {
+                Ok(journal) => Ok(journal),
+                Err(Refusal::Store(error)) => Err(failed(&error)),
+                Err(refusal) => Err(refusal.to_string()),
+            }
+        })
+    }
 }
 
 struct Taken(Begun);
 
 impl Seat for Taken {
+    fn id(&self) -> AccessSessionId {
+        self.0.id()
+    }
+
     fn called_off(&mut self) -> BoxFuture<'_, (EndReason, String)> {
         Box::pin(async move {
             let ended = self.0.called_off().await;

@@ -82,7 +82,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         shutdown.clone(),
     );
     offer_setup(&state, address).await?;
-    let (hub, left) = (state.hub.clone(), state.clone());
+    let (hub, files, left) = (state.hub.clone(), state.files.clone(), state.clone());
 
     let handle = axum_server::Handle::new();
     let server = tokio::spawn(listen(listener, tls.clone(), handle.clone(), http::app(state)));
@@ -114,6 +114,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(front) = front {
         front.stop().await;
     }
+    files.stop().await;
     access.recordings.stop().await;
     nodes::leave(&left).await;
     store.close().await;

@@ -7,7 +7,10 @@ use sojourn_domain::{
     id::{LoginId, TokenId},
     time::{Clock, Timestamp},
 };
-use sojourn_gateway::session::{Hub, HubDeps, Limits};
+use sojourn_gateway::{
+    files::session::{FileHub, FileHubDeps},
+    session::{Hub, HubDeps, Limits},
+};
 use sojourn_sensor::engine::PresenceHandle;
 use sojourn_store::{Entropy, Store, StoreError, recordings::Kept};
 use tokio::{sync::mpsc, task::JoinSet};
@@ -36,6 +39,8 @@ pub struct AppState {
     pub access: Access,
     /// All live sessions of this node.
     pub hub: Hub,
+    /// All live file sessions of this node.
+    pub files: FileHub,
     /// Every change of presence goes through it.
     pub presence: PresenceHandle,
     pub clock: Arc<dyn Clock>,
@@ -80,6 +85,14 @@ impl AppState {
             hub: Hub::start(HubDeps {
                 store: store.clone(),
                 recordings: access.recordings.clone(),
+                clock: Arc::clone(&clock),
+                entropy: Entropy,
+                node: access.node,
+                limits: Limits::default(),
+                shutdown: shutdown.clone(),
+            }),
+            files: FileHub::start(FileHubDeps {
+                store: store.clone(),
                 clock: Arc::clone(&clock),
                 entropy: Entropy,
                 node: access.node,

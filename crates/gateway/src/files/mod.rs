@@ -6,6 +6,7 @@ mod error;
 mod fs;
 pub mod ftp;
 mod path;
+pub mod session;
 pub mod sftp;
 pub mod smb;
 
@@ -38,7 +39,9 @@ pub async fn open(
     rules: &Rules,
 ) -> Result<Opened, ConnectError> {
     match protocol {
-        Protocol::Ssh => sftp::open(target, credential, rules).await,
+        Protocol::Ssh | Protocol::Sftp => sftp::open(target, credential, rules).await,
+        Protocol::Ftp => ftp::open(target, credential, rules).await,
+        Protocol::Smb => smb::open(target, credential, rules).await,
         Protocol::Telnet => Err(ConnectError::new(EndReason::Denied, "a Telnet connection has no files")),
     }
 }

@@ -8,10 +8,12 @@ use std::{net::SocketAddr, sync::Arc};
 use futures_util::future::BoxFuture;
 use sojourn_domain::{
     access::{ConnectionPolicy, EndReason, Protocol, Purpose},
-    id::UserId,
+    files::FileProtocol,
+    id::{AccessSessionId, UserId},
 };
 
 use crate::{
+    files::session::FileJournal,
     protocols::{ConnectError, Credential, Secret, Target, dial, ssh::SeenKey},
     session::ends::{ClientEnd, TargetEnd, TerminalSize},
 };
@@ -94,10 +96,19 @@ pub trait Pass: Send + Sync + 'static {
     fn key_refused(&self, error: &ConnectError) -> BoxFuture<'_, ()>;
     /// Writes the session down, before anything connects. An error is a sentence for the user.
     fn begin(&self, opening: Opening) -> BoxFuture<'_, Result<Box<dyn Seat>, String>>;
+    /// Writes a file session down, before anything connects; the access session whose channel carries it, where it
+    /// is a part of one. An error is a sentence for the user.
+    fn begin_files(
+        &self,
+        protocol: FileProtocol,
+        client: SocketAddr,
+        carried_by: Option<AccessSessionId>,
+    ) -> BoxFuture<'_, Result<FileJournal, String>>;
 }
 
 /// A session that was written down and does not run yet.
 pub trait Seat: Send + 'static {
+    fn id(&self) -> AccessSessionId;
     /// Waits until somebody ends it before it runs: how, and a sentence for the user.
     fn called_off(&mut self) -> BoxFuture<'_, (EndReason, String)>;
     /// It comes to nothing.

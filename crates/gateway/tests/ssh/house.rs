@@ -10,9 +10,11 @@ use futures_util::future::BoxFuture;
 use sojourn_domain::{
     access::{AuthKind, ConnectionPolicy, EndReason, Protocol},
     connections::ConnectionOptions,
-    id::UserId,
+    files::FileProtocol,
+    id::{AccessSessionId, UserId},
 };
 use sojourn_gateway::{
+    files::session::FileJournal,
     front::{
         doorkeeper::{Caller, Choice, Doorkeeper, Opening, Pass, Running, Seat},
         ssh::{Front, FrontDeps, host_keys},
@@ -141,11 +143,24 @@ impl Pass for House {
         let seat = Box::new(Direct(self.told.clone())) as Box<dyn Seat>;
         Box::pin(async { Ok(seat) })
     }
+
+    fn begin_files(
+        &self,
+        _: FileProtocol,
+        _: SocketAddr,
+        _: Option<AccessSessionId>,
+    ) -> BoxFuture<'_, Result<FileJournal, String>> {
+        Box::pin(async { Err("this house keeps no file sessions".to_owned()) })
+    }
 }
 
 struct Direct(Arc<Mutex<Told>>);
 
 impl Seat for Direct {
+    fn id(&self) -> AccessSessionId {
+        AccessSessionId::new(sojourn_domain::time::Timestamp::default(), [7; 10])
+    }
+
     fn called_off(&mut self) -> BoxFuture<'_, (EndReason, String)> {
         Box::pin(std::future::pending())
     }
