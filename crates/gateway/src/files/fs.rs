@@ -1,15 +1,28 @@
 //! The one trait through which files on a target are touched.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sojourn_domain::time::Timestamp;
 
-use super::{FsResult, RemotePath};
+use super::{FsError, FsErrorKind, FsResult, RemotePath};
 
 /// Entries in one batch of a listing, at most.
 pub const BATCH: usize = 1000;
+
+/// How long a target is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For an answer, from the last sign of life on.
+    pub answer: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { answer: Duration::from_secs(30) }
+    }
+}
 
 /// What a target can do beyond reading and writing whole files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,8 +105,17 @@ pub trait WriteFile: Send {
     /// Takes bytes; waits while too much is on its way.
     fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, FsResult<()>>;
 
-    /// Everything has arrived, the file is closed and has the size that it must have; where that can be asked, it
-    /// is also on the target's disk.
+    /// Waits until what was written has arrived, as far as the protocol confirms that.
+    fn flush(&mut self) -> BoxFuture<'_, FsResult<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Waits until what was written is on the target's disk; `Unsupported` where that cannot be asked.
+    fn sync(&mut self) -> BoxFuture<'_, FsResult<()>> {
+        Box::pin(async { Err(FsError::of(FsErrorKind::Unsupported)) })
+    }
+
+    /// Everything has arrived, the file is closed and has the size that it must have.
     fn finish(self: Box<Self>) -> BoxFuture<'static, FsResult<()>>;
 
     /// Bytes of this transfer that are known to have arrived; where the protocol confirms nothing (FTP), bytes that
@@ -104,7 +126,7 @@ pub trait WriteFile: Send {
 /// Where writing begins, and what happens to what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WriteMode {
-    /// A new file: [`super::FsErrorKind::Exists`] where there is something. Targets that cannot make sure in one step
+    /// A new file: [`FsErrorKind::Exists`] where there is something. Targets that cannot make sure in one step
     /// look first.
     New,
     /// A new file, or the file that is there emptied first.
@@ -156,7 +178,7 @@ pub trait RemoteFs: Send + Sync + fmt::Debug {
     /// Removes an empty folder.
     fn remove_folder<'a>(&'a self, path: &'a RemotePath) -> BoxFuture<'a, FsResult<()>>;
 
-    /// Renames or moves. With `over`, a file that is there is replaced; without, it is [`super::FsErrorKind::Exists`].
+    /// Renames or moves. With `over`, a file that is there is replaced; without, it is [`FsErrorKind::Exists`].
     fn rename<'a>(
         &'a self,
         from: &'a RemotePath,
@@ -164,7 +186,7 @@ pub trait RemoteFs: Send + Sync + fmt::Debug {
         over: bool,
     ) -> BoxFuture<'a, FsResult<()>>;
 
-    /// Copies one file on the target itself, replacing what is there; [`super::FsErrorKind::Unsupported`] where it cannot.
+    /// Copies one file on the target itself, replacing what is there; [`FsErrorKind::Unsupported`] where it cannot.
     fn copy<'a>(&'a self, from: &'a RemotePath, to: &'a RemotePath) -> BoxFuture<'a, FsResult<()>>;
 
     /// Where a link leads: bytes as they were written, relative or not.

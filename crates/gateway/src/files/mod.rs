@@ -16,7 +16,9 @@ use sojourn_domain::access::{EndReason, Protocol};
 
 pub use self::{
     error::{FsError, FsErrorKind, FsResult},
-    fs::{BATCH, Capabilities, Entry, EntryKind, Listing, ReadFile, RemoteFs, WriteFile, WriteMode},
+    fs::{
+        BATCH, Capabilities, Entry, EntryKind, Listing, Patience, ReadFile, RemoteFs, WriteFile, WriteMode,
+    },
     path::{PathError, RemotePath},
 };
 use crate::protocols::{ConnectError, Credential, Target, dial::Rules, ssh::SeenKey};
@@ -38,10 +40,29 @@ pub async fn open(
     credential: &Credential,
     rules: &Rules,
 ) -> Result<Opened, ConnectError> {
+    open_with(protocol, target, credential, rules, Patience::default()).await
+}
+
+/// As [`open`], waiting longer or shorter for the target.
+pub async fn open_with(
+    protocol: Protocol,
+    target: &Target,
+    credential: &Credential,
+    rules: &Rules,
+    patience: Patience,
+) -> Result<Opened, ConnectError> {
     match protocol {
-        Protocol::Ssh | Protocol::Sftp => sftp::open(target, credential, rules).await,
-        Protocol::Ftp => ftp::open(target, credential, rules).await,
+        Protocol::Ssh | Protocol::Sftp => sftp::open(target, credential, rules, patience).await,
+        Protocol::Ftp => ftp::open(target, credential, rules, patience).await,
         Protocol::Smb => smb::open(target, credential, rules).await,
         Protocol::Telnet => Err(ConnectError::new(EndReason::Denied, "a Telnet connection has no files")),
     }
+}
+
+/// Where a user begins: the connection's own start folder, seen from where the target puts its users.
+fn start_folder(home: &RemotePath, target: &Target) -> RemotePath {
+    home.resolve(target.options.root.as_bytes()).unwrap_or_else(|error| {
+        tracing::debug!(%error, "a connection's start folder is no path");
+        home.clone()
+    })
 }
