@@ -8,7 +8,7 @@ import { apiMock } from './mock/plugin.mjs';
 // a real server; without it a seeded mock answers them.
 const api = process.env.SOJOURN_API;
 const apiPaths =
-  '^/(auth|users|roles|tokens|audit|devices|presence|sessions|sources|connections|terminal|nodes|api|openapi\\.json|healthz|readyz|metrics)(/|\\?|$)';
+  '^/(auth|users|roles|tokens|audit|devices|presence|sessions|file-sessions|files|sources|connections|terminal|nodes|api|openapi\\.json|healthz|readyz|metrics)(/|\\?|$)';
 const proxy = api ? { [apiPaths]: { target: api, changeOrigin: false, ws: true } } : undefined;
 
 // What the Rust server sends, so that a breach shows in development already.

@@ -1,16 +1,16 @@
 // Connections, access sessions and a make-believe shell of the mock.
 import { createHash } from 'node:crypto';
 
-const iso = (ms) => new Date(ms).toISOString();
+export const iso = (ms) => new Date(ms).toISOString();
 const START = Date.now();
 const HOUR = 3_600_000;
-const fail = (status, detail, errors, code) => { throw { status, detail, errors, code }; };
+export const fail = (status, detail, errors, code) => { throw { status, detail, errors, code }; };
 let serial = 0;
-const id = (kind) => `${kind}_01k${(++serial).toString(36).padStart(3, '0')}${createHash('sha1').update(`${kind}${serial}`).digest('hex').slice(0, 20)}`;
-const POLICY = { record: 'mandatory', recordInput: false, recordExecOutput: false, allowForwarding: true, allowAgent: false, allowFiles: true, tellWatched: true, idleLimitSeconds: null, timeLimitSeconds: null };
+export const id = (kind) => `${kind}_01k${(++serial).toString(36).padStart(3, '0')}${createHash('sha1').update(`${kind}${serial}`).digest('hex').slice(0, 20)}`;
+const POLICY = { record: 'mandatory', recordInput: false, recordExecOutput: false, allowForwarding: true, allowAgent: false, allowFiles: true, files: { readOnly: false, noDelete: false, maxUploadBytes: null, maxDownloadBytes: null, allow: [], deny: [] }, tellWatched: true, idleLimitSeconds: null, timeLimitSeconds: null };
 const empty = process.env.MOCK_SETUP_CODE;
-const make = (name, protocol, host, folder, tags, more = {}) => ({ id: id('conn'), name, protocol, host, port: protocol === 'ssh' ? 22 : 23, username: 'root', auth: 'password', hasSecret: true, hostKey: { fingerprint: `SHA256:${createHash('sha256').update(name).digest('base64').slice(0, 43)}`, algorithm: 'ssh-ed25519', pinnedAt: iso(START - 40 * 24 * HOUR), pinnedBy: 'admin' }, ownerId: 'user_1', ownerName: 'admin', folder, tags, notes: '', policy: { ...POLICY }, grants: [], lastUsedAt: null, createdAt: iso(START - 9e9), updatedAt: iso(START - 9e9), ...more });
-const connections = empty ? [] : [
+const make = (name, protocol, host, folder, tags, more = {}) => ({ id: id('conn'), name, protocol, host, port: { ssh: 22, sftp: 22, telnet: 23, ftp: 21, smb: 445 }[protocol], options: {}, username: 'root', auth: 'password', hasSecret: true, hostKey: { fingerprint: `SHA256:${createHash('sha256').update(name).digest('base64').slice(0, 43)}`, algorithm: 'ssh-ed25519', pinnedAt: iso(START - 40 * 24 * HOUR), pinnedBy: 'admin' }, ownerId: 'user_1', ownerName: 'admin', folder, tags, notes: '', policy: { ...POLICY }, grants: [], lastUsedAt: null, createdAt: iso(START - 9e9), updatedAt: iso(START - 9e9), ...more });
+export const connections = empty ? [] : [
   make('web-server', 'ssh', '10.0.0.7', 'Servers', ['production', 'web'], { grants: [{ kind: 'role', id: 'user', name: 'user' }], notes: 'Restart nginx with care' }),
   make('db-primary', 'ssh', '10.0.0.9', 'Servers', ['production', 'postgres'], { policy: { ...POLICY, recordInput: true, allowForwarding: false, idleLimitSeconds: 900 } }),
   make('db-replica', 'ssh', '10.0.0.10', 'Servers', ['postgres']),
@@ -18,14 +18,18 @@ const connections = empty ? [] : [
   make('build-02', 'ssh', 'build-02.lan', 'Build farm', ['ci'], { auth: 'key', username: 'ci', hostKey: null }),
   make('core-switch', 'telnet', '10.0.0.1', 'Network', ['switch'], { username: 'admin', hostKey: null }),
   make('edge-router', 'telnet', '10.0.0.2', 'Network', ['router'], { auth: 'prompt', hasSecret: false, hostKey: null }),
+  make('nas', 'smb', 'nas.lan', 'Storage', ['backup'], { username: 'backup', hostKey: null, options: { share: 'media', domain: '' } }),
+  make('drop box', 'sftp', '10.0.0.30', 'Storage', [], { username: 'drop', policy: { ...POLICY, files: { readOnly: true, noDelete: true, maxUploadBytes: null, maxDownloadBytes: null, allow: [], deny: [] } } }),
+  make('old printer', 'ftp', '10.0.0.40', 'Network', [], { username: 'anonymous', auth: 'none', hasSecret: false, hostKey: null, options: { tls: 'none' } }),
   make('my laptop', 'ssh', '10.0.4.20', '', [], { auth: 'prompt', hasSecret: false, username: 'ada' }),
 ];
 const COMMANDS = ['ls -la /var/log', 'systemctl status nginx', 'tail -n 50 /var/log/nginx/error.log', 'vim /etc/nginx/sites-enabled/default', 'nginx -t', 'systemctl reload nginx', 'df -h', 'free -m', 'htop', 'psql -c "select count(*) from orders"', 'git -C /srv/app pull', 'docker ps', 'journalctl -u app --since "1 hour ago"', 'exit'];
 const ends = ['closed', 'closed', 'closed', 'closed', 'client_lost', 'terminated', 'idle', 'unreachable', 'login_refused', 'target_lost'];
 const sessions = [];
-const people = [['user_1', 'admin'], ['user_2', 'grace'], ['user_3', 'hiro']];
+const terminals = connections.filter((c) => c.protocol === 'ssh' || c.protocol === 'telnet');
+export const people = [['user_1', 'admin'], ['user_2', 'grace'], ['user_3', 'hiro']];
 if (!empty) for (let i = 0; i < Number(process.env.MOCK_SESSIONS ?? 640); i++) {
-  const c = connections[(i * 7) % connections.length], [userId, username] = people[(i * 5) % 3], length = ((i * 7919) % 5400) * 1000 + 20_000, at = START - i * 1.7 * HOUR - HOUR, reason = ends[(i * 3) % ends.length];
+  const c = terminals[(i * 7) % terminals.length], [userId, username] = people[(i * 5) % 3], length = ((i * 7919) % 5400) * 1000 + 20_000, at = START - i * 1.7 * HOUR - HOUR, reason = ends[(i * 3) % ends.length];
   const failed = reason === 'unreachable' || reason === 'login_refused', purpose = i % 9 === 4 ? 'exec' : i % 13 === 6 ? 'subsystem' : i % 31 === 9 ? 'forward' : 'shell';
   const recorded = !failed && purpose !== 'subsystem' && purpose !== 'forward';
   sessions.push({ id: id('sess'), userId, username, protocol: c.protocol, startedAt: iso(at), endedAt: iso(at + (failed ? 3000 : length)), hasRecording: recorded, fileSize: recorded ? (i === 8 ? 412_000_000 : length * 3) : 0, sha256In: null, sha256Out: null, connectionId: c.id, connectionName: c.name, live: false, clientAddress: i % 2 ? '10.0.4.20' : '192.168.7.31', clientKind: i % 2 ? 'native' : 'web', purpose, command: purpose === 'exec' ? 'tar czf - /srv | wc -c' : purpose === 'subsystem' ? 'sftp' : null, recording: !recorded ? 'none' : i % 11 === 5 ? 'incomplete' : 'sealed', commandCount: recorded ? (purpose === 'exec' ? 1 : 14) : 0, endReason: reason, endDetail: reason === 'terminated' ? 'ended by admin: maintenance window is over' : failed ? (reason === 'unreachable' ? `${c.host} did not answer within 10 s` : 'the target refused the password of root') : null, exitStatus: reason === 'closed' ? (i % 6 === 1 ? 130 : 0) : null, exitSignal: null, bytesIn: 4210, bytesOut: length * 2, target: `${c.username}@${c.host}:${c.port}`, legalHold: i === 2, node: 'node-a', viewers: [] });
@@ -62,7 +66,7 @@ const ticket = (what, user) => { const t = Math.random().toString(36).slice(2).p
 const find = (list, key) => list.find((x) => x.id === key) ?? fail(404, 'there is no such thing, or you may not know of it', undefined, 'not_found');
 const visible = (user, perms) => (perms.includes('sessions.view_any') ? sessions : sessions.filter((s) => s.userId === user.id));
 const matching = (q, user, perms) => visible(user, perms).filter((s) => (!q.get('userId') || s.userId === q.get('userId')) && (!q.get('connectionId') || s.connectionId === q.get('connectionId')) && (!q.get('protocol') || s.protocol === q.get('protocol')) && (q.get('live') !== 'true' || s.live) && (!q.get('from') || Date.parse(s.startedAt) >= Date.parse(q.get('from'))) && (!q.get('to') || Date.parse(s.startedAt) < Date.parse(q.get('to'))) && (!q.get('q') || commandsOf(s).some((c) => c.command.includes(q.get('q'))))).sort((a, b) => b.startedAt.localeCompare(a.startedAt));
-const listing = (q, all, key) => { const page = Number(q.get('page') ?? 1), limit = Number(q.get('limit') ?? 25); return { [key]: all.slice((page - 1) * limit, page * limit), page, limit, total: all.length }; };
+export const listing = (q, all, key) => { const page = Number(q.get('page') ?? 1), limit = Number(q.get('limit') ?? 25); return { [key]: all.slice((page - 1) * limit, page * limit), page, limit, total: all.length }; };
 const keys = empty ? [] : [{ id: id('key'), label: 'ada@laptop', fingerprint: 'SHA256:Yx0rJ3n0bJ6rXv7d1nP0q2b6r9o0VZtq3c5u4w8a1fE', createdAt: iso(START - 6e9), lastUsedAt: iso(START - 3e6) }];
 const testOf = (body) => (body.host?.includes('nowhere') ? { ok: false, message: `${body.host} did not answer within 10 s`, reached: false, latencyMs: null, hostKey: null, pinned: 'none', login: 'not_tried' } : { ok: true, message: 'the login works', reached: true, latencyMs: 3, hostKey: body.protocol === 'telnet' ? null : { algorithm: 'ssh-ed25519', fingerprint: 'SHA256:q0rJ3n0bJ6rXv7d1nP0q2b6r9o0VZtq3c5u4w8a1fEY' }, pinned: body.hostKey ? 'match' : 'new', login: body.auth === 'prompt' ? 'not_tried' : 'ok' });
 const raw = (res, type, text) => { res.setHeader('Content-Type', type); res.setHeader('Content-Length', Buffer.byteLength(text)); res.end(text); return undefined; };

@@ -4,12 +4,12 @@ import { readFile } from 'node:fs/promises';
 // Log in as admin, password sojourn-demo; MOCK_SETUP_CODE=x starts without users, MOCK_DEVICES=0 without devices.
 const NEEDS = [
   [/^\/users\/[^/]+\/keys/, 'presence.view'], [/^\/(users)/, 'users.manage'], [/^\/roles/, 'users.manage'], [/^\/audit/, 'audit.view'],
-  [/^\/(devices|presence|sources)/, 'presence.view'], [/^\/(connections|sessions|nodes)/, 'presence.view'],
+  [/^\/(devices|presence|sources)/, 'presence.view'], [/^\/(connections|sessions|nodes|files|file-sessions)/, 'presence.view'],
 ];
 
 async function handler() {
-  const [{ presenceRoutes, subscribe, currentCounts }, { identityRoutes, userOf, permissionsOf }, { accessRoutes }] = await Promise.all([import('./presence.mjs'), import('./identity.mjs'), import('./access.mjs')]);
-  const routes = [...accessRoutes, ...identityRoutes, ...presenceRoutes];
+  const [{ presenceRoutes, subscribe, currentCounts }, { identityRoutes, userOf, permissionsOf }, { accessRoutes }, { fileRoutes }] = await Promise.all([import('./presence.mjs'), import('./identity.mjs'), import('./access.mjs'), import('./files.mjs')]);
+  const routes = [...fileRoutes, ...accessRoutes, ...identityRoutes, ...presenceRoutes];
   return async (req, res, next) => {
     const url = new URL(req.url, 'http://mock');
     const mounted = url.pathname.startsWith('/api/v1/');
@@ -32,13 +32,15 @@ async function handler() {
     }
     const found = routes.find(([method, re]) => method === req.method && re.test(path));
     if (!found) return problem(404, 'no such path');
-    let text = '';
-    for await (const chunk of req) text += chunk;
+    const chunks = [];
     try {
-      const out = found[2]({ q: url.searchParams, m: found[1].exec(path), body: text ? JSON.parse(text) : {}, req, res, user, perms: permissionsOf(user) });
-      if (res.writableEnded) return;
+      for await (const chunk of req) chunks.push(chunk);
+      const raw = Buffer.concat(chunks), json = raw.length > 0 && (req.headers['content-type'] ?? '').includes('json');
+      const out = await found[2]({ q: url.searchParams, m: found[1].exec(path), body: json ? JSON.parse(raw.toString()) : {}, raw, req, res, user, perms: permissionsOf(user) });
+      if (res.writableEnded || res.destroyed || out === undefined && res.headersSent) return;
       if (Array.isArray(out)) answer(out[0], out[1]); else answer(200, out);
     } catch (error) {
+      if (res.destroyed || res.headersSent) return res.destroy();
       if (!error.status) console.error(error);
       problem(error.status ?? 500, error.detail ?? String(error), error.errors, error.code);
     }

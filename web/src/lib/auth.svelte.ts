@@ -37,6 +37,7 @@ class Auth {
   async logout(): Promise<void> {
     // Their module keeps open terminals: it is there only if one was opened.
     if (sessionStorage.getItem('sojourn.terminals')) (await import('./terminal/workspace.svelte')).workspace.forget();
+    if (localStorage.getItem('sojourn.queue')) (await import('./files/queue/index.svelte')).queue.forget();
     await api.post('/auth/logout', {});
     await this.load();
   }

@@ -26,8 +26,8 @@ const ENTRIES: Entry[] = [
   { to: '/', text: 'Now', icon: Activity, within: /^\/$/, needs: 'presence.view' },
   { to: '/devices', text: 'Devices', icon: MonitorSmartphone, within: /^\/devices/, needs: 'presence.view' },
   { to: '/presence/timeline', text: 'Presence', icon: CalendarRange, within: /^\/presence/, needs: 'presence.view' },
-  { to: '/connect', text: 'Connect', icon: SquareTerminal, within: /^\/(connect|terminal)/, needs: 'connections.use|connections.create|connections.edit_any' },
-  { to: '/sessions', text: 'Sessions', icon: Clapperboard, within: /^\/sessions/, needs: SEE_SESSIONS },
+  { to: '/connect', text: 'Connect', icon: SquareTerminal, within: /^\/(connect|terminal|files)(\/|$)/, needs: 'connections.use|connections.create|connections.edit_any' },
+  { to: '/sessions', text: 'Sessions', icon: Clapperboard, within: /^\/(file-)?sessions/, needs: SEE_SESSIONS },
   { to: '/live', text: 'Live', icon: Radio, within: /^\/live/, needs: SEE_SESSIONS, wide: true },
   { to: '/settings/sources', text: 'Settings', icon: Settings, within: /^\/settings/, needs: null },
 ];
@@ -50,7 +50,8 @@ export const PRESENCE_TABS = [
 ];
 
 export const SESSION_TABS = [
-  { to: '/sessions', text: 'All sessions' },
+  { to: '/sessions', text: 'Sessions' },
+  { to: '/file-sessions', text: 'File sessions' },
   { to: '/live', text: 'Live' },
 ];
 

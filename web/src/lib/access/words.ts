@@ -1,10 +1,16 @@
 // How connections and sessions are put into words, the same on every page.
-import type { AccessSession, AuthKind, EndReason, Protocol, RecordPolicy, Verification } from '../api/access';
+import type { AccessSession, AuthKind, Connection, EndReason, Protocol, RecordPolicy, Verification } from '../api/access';
 
 export const PROTOCOLS: { value: Protocol; text: string; port: number }[] = [
   { value: 'ssh', text: 'SSH', port: 22 },
   { value: 'telnet', text: 'Telnet', port: 23 },
+  { value: 'sftp', text: 'SFTP', port: 22 },
+  { value: 'ftp', text: 'FTP', port: 21 },
+  { value: 'smb', text: 'SMB', port: 445 },
 ];
+export const opensTerminal = (connection: Pick<Connection, 'protocol'>) => connection.protocol === 'ssh' || connection.protocol === 'telnet';
+export const carriesFiles = (connection: Pick<Connection, 'protocol' | 'policy' | 'auth'>) => connection.protocol !== 'telnet' && connection.auth !== 'agent' && (connection.protocol !== 'ssh' || connection.policy.allowFiles);
+
 export const protocolName = (protocol: string) => PROTOCOLS.find((known) => known.value === protocol)?.text ?? protocol.toUpperCase();
 
 export const AUTH: Record<AuthKind, { text: string; hint: string }> = {

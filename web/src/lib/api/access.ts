@@ -1,7 +1,8 @@
 // The shapes of connections and access sessions in the HTTP API. Times are RFC 3339 UTC.
+import type { FilePolicy } from './files';
 import type { Page } from './types';
 
-export type Protocol = 'ssh' | 'telnet';
+export type Protocol = 'ssh' | 'telnet' | 'sftp' | 'ftp' | 'smb';
 export type AuthKind = 'password' | 'key' | 'prompt' | 'agent' | 'none';
 export type RecordPolicy = 'mandatory' | 'best_effort' | 'off';
 
@@ -12,6 +13,7 @@ export interface ConnectionPolicy {
   allowForwarding: boolean;
   allowAgent: boolean;
   allowFiles: boolean;
+  files: FilePolicy;
   tellWatched: boolean;
   idleLimitSeconds: number | null;
   timeLimitSeconds: number | null;
@@ -21,6 +23,14 @@ export interface Grant {
   kind: 'user' | 'role';
   id: string;
   name: string;
+}
+
+/** `tls` is for ftp, `share` (empty: all) and `domain` for smb; `root` is the folder where files begin. */
+export interface ConnectionOptions {
+  tls?: 'none' | 'explicit' | 'implicit';
+  share?: string;
+  domain?: string;
+  root?: string;
 }
 
 /** Host, port and user name are null for those who may only use it; `grants` is for those who may edit. */
@@ -40,6 +50,7 @@ export interface Connection {
   tags: string[];
   notes: string;
   policy: ConnectionPolicy;
+  options?: ConnectionOptions | null;
   grants?: Grant[] | null;
   may: { use: boolean; edit: boolean; delete: boolean; share: boolean };
   lastUsedAt: string | null;

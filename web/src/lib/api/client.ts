@@ -34,7 +34,8 @@ type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 interface Options {
   query?: Query;
   body?: unknown;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
+  headers?: Record<string, string> | undefined;
 }
 
 /** Called when a request is refused because the login ended. */
@@ -58,8 +59,8 @@ export function apiPath(path: string, query?: Query): string {
 }
 
 async function send(method: Method, path: string, options: Options): Promise<Response> {
-  const { query, body, signal } = options;
-  const isText = typeof body === 'string';
+  const { query, body, signal, headers } = options;
+  const isText = typeof body === 'string' || body instanceof Blob;
   try {
     return await fetch(apiPath(path, query), {
       method,
@@ -68,8 +69,9 @@ async function send(method: Method, path: string, options: Options): Promise<Res
       headers: {
         Accept: 'application/json',
         ...(body === undefined ? {} : { 'Content-Type': isText ? 'application/octet-stream' : 'application/json' }),
+        ...headers,
       },
-      body: body === undefined ? null : isText ? body : JSON.stringify(body),
+      body: body === undefined ? null : isText ? (body as string | Blob) : JSON.stringify(body),
     });
   } catch (error) {
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
@@ -78,20 +80,24 @@ async function send(method: Method, path: string, options: Options): Promise<Res
 }
 
 async function problem(response: Response): Promise<ApiError> {
-  const retry = Number(response.headers.get('Retry-After'));
-  const retryAfter = Number.isFinite(retry) && retry > 0 ? retry : null;
-  let code = `http_${response.status}`;
-  let message = response.statusText || `The server answered ${response.status}`;
+  return problemOf(response.status, response.statusText, response.headers.get('Retry-After'), await response.text().catch(() => ''));
+}
+
+/** The error that an answer stands for. */
+export function problemOf(status: number, statusText: string, retryAfter: string | null, text: string): ApiError {
+  const retry = Number(retryAfter);
+  let code = `http_${status}`;
+  let message = statusText || `The server answered ${status}`;
   let fields: FieldError[] = [];
   try {
-    const body = await response.json();
+    const body = JSON.parse(text);
     if (typeof body.code === 'string') code = body.code;
     message = body.detail || body.error || body.title || message;
     if (Array.isArray(body.errors)) fields = body.errors;
   } catch {
     // Not a problem document (a proxy's page, say): the status line has to do.
   }
-  return new ApiError(response.status, code, sentence(message), fields, retryAfter);
+  return new ApiError(status, code, sentence(message), fields, Number.isFinite(retry) && retry > 0 ? retry : null);
 }
 
 function sentence(text: string): string {
@@ -119,6 +125,30 @@ export const api = {
   patch: <T>(path: string, body: unknown) => request<T>('PATCH', path, { body }),
   delete: <T>(path: string, body?: unknown, query?: Query) => request<T>('DELETE', path, { ...(body === undefined ? {} : { body }), ...(query ? { query } : {}) }),
 };
+
+/** An answer as it is, once it is a good one. `path` may have a query of its own. */
+export async function call(method: Method, path: string, options: Options = {}): Promise<Response> {
+  const response = await send(method, path, options);
+  if (response.ok) return response;
+  const error = await problem(response);
+  if (error.status === 401 && error.code !== 'password_needed') onLoggedOut();
+  throw error;
+}
+
+/** Lines of JSON as they arrive. */
+export async function lines<T>(response: Response, each: (lines: T[]) => void): Promise<void> {
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  if (!reader) return;
+  let rest = '';
+  for (;;) {
+    const { done, value } = await reader.read();
+    const parts = (rest + (value ?? '')).split('\n');
+    rest = done ? '' : (parts.pop() ?? '');
+    const full = parts.filter(Boolean);
+    if (full.length) each(full.map((text) => JSON.parse(text) as T));
+    if (done) return;
+  }
+}
 
 /** A long answer piece by piece: `piece` is handed each part as it arrives and how much there will be, if known. */
 export async function stream(path: string, query: Query, signal: AbortSignal, piece: (bytes: Uint8Array, total: number | null) => void): Promise<void> {

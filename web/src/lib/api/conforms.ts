@@ -28,7 +28,7 @@ export type Conforms = [
   Is<Loose<Server['SessionWire']>, Ours.PresenceSession>,
   Is<Loose<Server['CalendarWire']>, Ours.CalendarSession>,
   Is<Loose<Server['AccessSession']>, Access.AccessSession>,
-  Is<Loose<Server['Connection']>, Loose<Access.Connection>>,
+  Is<Loose<Server['Connection']>, Loose<Omit<Access.Connection, 'options' | 'policy'>>>,
   Is<Loose<Server['ConnectionTest']>, Access.ConnectionTest>,
   Is<Loose<Server['LiveSession']>, Access.LiveSession>,
   Is<Loose<Server['Command']>, Access.Command>,

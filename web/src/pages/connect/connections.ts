@@ -1,5 +1,6 @@
 // What the Connect page asks for, and what its form sends.
 import type { AuthKind, Connection, ConnectionPolicy, Protocol } from '../../lib/api/access';
+import { PROTOCOLS } from '../../lib/access/words';
 import { duration } from '../../lib/time';
 
 export interface ConnectionFilter {
@@ -21,6 +22,7 @@ export const DEFAULT_POLICY: ConnectionPolicy = {
   allowForwarding: true,
   allowAgent: false,
   allowFiles: true,
+  files: { readOnly: false, noDelete: false, maxUploadBytes: null, maxDownloadBytes: null, allow: [], deny: [] },
   tellWatched: true,
   idleLimitSeconds: null,
   timeLimitSeconds: null,
@@ -103,7 +105,7 @@ export function policyLine(policy: ConnectionPolicy): string {
 /** `alice@10.0.0.7:2222`, as far as one may know it. */
 export function targetOf(connection: Pick<Connection, 'host' | 'port' | 'username' | 'protocol'>): string {
   if (!connection.host) return '';
-  const usual = connection.protocol === 'ssh' ? 22 : 23;
+  const usual = PROTOCOLS.find((known) => known.value === connection.protocol)?.port;
   const host = connection.host.includes(':') ? `[${connection.host}]` : connection.host;
   return `${connection.username ? `${connection.username}@` : ''}${host}${connection.port && connection.port !== usual ? `:${connection.port}` : ''}`;
 }
