@@ -512,6 +512,8 @@ pub(crate) struct ChannelParams {
     pending_data: std::collections::VecDeque<(bytes::Bytes, Option<u32>, usize)>,
     pending_eof: bool,
     pending_close: bool,
+    /// The peer has closed it and awaits the same of this side.
+    closed_by_peer: bool,
 }
 
 impl ChannelParams {

@@ -284,8 +284,22 @@ impl Encrypted {
         Ok(())
     }
 
+    /// The peer closed the channel, which takes no more data; it is closed from this side by
+    /// [`Self::close`].
+    pub fn closed_by_peer(&mut self, channel: ChannelId) -> Result<(), crate::Error> {
+        if let Some(params) = self.channels.get_mut(&channel) {
+            params.pending_data.clear();
+            params.closed_by_peer = true;
+            if params.pending_close {
+                return self.close(channel);
+            }
+        }
+        Ok(())
+    }
+
     pub fn close(&mut self, channel: ChannelId) -> Result<(), crate::Error> {
-        if let Some(channel) = self.has_pending_data_mut(channel) {
+        let pending = self.has_pending_data_mut(channel);
+        if let Some(channel) = pending.filter(|channel| !channel.closed_by_peer) {
             channel.pending_close = true;
         } else {
             self.byte(channel, msg::CHANNEL_CLOSE)?;
@@ -791,6 +805,7 @@ impl Encrypted {
                     pending_data: std::collections::VecDeque::new(),
                     pending_eof: false,
                     pending_close: false,
+                    closed_by_peer: false,
                 });
                 return ChannelId(self.last_channel_id.0);
             }

@@ -146,6 +146,10 @@ impl Actor {
         let mut outward: Option<ClientEvent> = None;
         let mut inward: Option<TargetInput> = None;
         let mut exit: Option<Exit> = None;
+        // The target says no more, but its program may run on.
+        let mut output_over = false;
+        // The client has closed, and waits for nothing but the program's end.
+        let mut client_closed = false;
 
         while core.ended.is_none() {
             for mark in core.marks.drain(..) {
@@ -195,7 +199,10 @@ impl Actor {
                             }
                             outward = Some(ClientEvent::ErrorOutput(bytes));
                         }
-                        TargetEvent::Eof => outward = Some(ClientEvent::Eof),
+                        TargetEvent::Eof => {
+                            output_over = true;
+                            outward = Some(ClientEvent::Eof);
+                        }
                         TargetEvent::Exit(how) => {
                             exit = Some(how.clone());
                             outward = Some(ClientEvent::Exit(how));
@@ -212,6 +219,10 @@ impl Actor {
                     }
                 }
                 event = typed.recv(), if inward.is_none() => match event {
+                    Some(ClientInput::Close) if output_over && !client_closed => {
+                        client_closed = true;
+                        inward = Some(TargetInput::Eof);
+                    }
                     Some(ClientInput::Close) => core.end(EndReason::Closed, ""),
                     Some(event) => {
                         if let (Some(hashes), ClientInput::Data(bytes)) = (&mut hashes, &event) {

@@ -93,6 +93,13 @@ pub(crate) fn the_end_of_input_is_told(way: &Way, target: &Sshd) {
     assert_eq!(fs::metadata(target.account().home.join("whole")).unwrap().len(), 2_000_000);
 }
 
+pub(crate) fn a_program_that_says_no_more_still_ends(way: &Way, _: &Sshd) {
+    // Both directions are over, so the client closes the channel; it waits to hear how the program ends.
+    let mut ssh = way.ssh();
+    ssh.arg("exec >&- 2>&-; sleep 2; exit 7");
+    assert_eq!(run::output(ssh, SOON).code, Some(7));
+}
+
 pub(crate) fn a_command_may_end_without_reading(way: &Way, _: &Sshd) {
     let mut ssh = way.ssh();
     ssh.arg("head -c 10 | wc -c; exit 5");

@@ -10,11 +10,12 @@ use sojourn_testbed::{
     bed::{Bed, SOON, shared, text},
     run::{self, Running},
     ssh_client::Way,
+    sshd::Sshd,
     telnetd::Telnetd,
     wait,
 };
 
-use crate::cases::scratch;
+use crate::{cases::scratch, multiplexing::open_at_once};
 
 /// What [`sojourn_testbed::process::Installation::token`] gives every user.
 const PASSWORD: &str = "correct horse battery staple";
@@ -122,6 +123,22 @@ fn telnet_targets_have_terminals() {
     let refused = attempt(&way, "true");
     assert_eq!(refused.code, Some(255));
     assert!(refused.err().contains("terminals only"), "{}", refused.err());
+}
+
+#[test]
+fn a_target_with_little_room_is_connected_to_again() {
+    let Some(bed) = shared() else { return };
+    let Some(narrow) = Sshd::with(&["MaxSessions 4"]) else { return };
+    let account = narrow.account();
+    bed.admin().post(
+        "/connections",
+        json!({
+            "name": "narrow", "protocol": "ssh", "host": "127.0.0.1", "port": narrow.port(),
+            "username": account.name, "auth": "password", "password": account.password,
+            "hostKey": narrow.fingerprint(), "grants": [{"kind": "user", "name": "alice"}],
+        }),
+    );
+    open_at_once(&front(&bed, "alice+narrow").key(&bed.target.account().key), 30);
 }
 
 #[test]

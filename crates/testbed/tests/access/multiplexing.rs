@@ -99,18 +99,26 @@ pub(crate) fn twenty_sessions_share_a_flooded_connection(way: &Way, _: &Sshd) {
 }
 
 pub(crate) fn fifty_sessions_open_at_once(way: &Way, _: &Sshd) {
+    open_at_once(way, 50);
+}
+
+/// So many sessions on one connection, each of which ends in its own way.
+pub(crate) fn open_at_once(way: &Way, sessions: usize) {
     let master = Master::start(way);
-    let mut open: Vec<_> = (0..50)
+    let said = scratch();
+    let errors = |index: usize| said.path().join(index.to_string());
+    let mut open: Vec<_> = (0..sessions)
         .map(|index| {
-            let mut ssh = master.ssh();
+            let mut ssh = master.ssh_with(&["-v"]);
             ssh.arg(format!("cat; exit {index}")).stdin(Stdio::piped()).stdout(Stdio::null());
-            Running::start(&mut ssh)
+            Running::start(ssh.stderr(File::create(errors(index)).unwrap()))
         })
         .collect();
     for (index, session) in open.iter_mut().enumerate() {
         drop(session.0.stdin.take());
         let status = wait::until("a session's end", SOON, || session.0.try_wait().unwrap());
-        assert_eq!(status.code(), i32::try_from(index).ok());
+        let said = std::fs::read_to_string(errors(index)).unwrap();
+        assert_eq!(status.code(), i32::try_from(index).ok(), "session {index}: {said}");
     }
 }
 

@@ -38,6 +38,7 @@ transparent! {
     cases::standard_error_stays_apart,
     cases::bytes_arrive_as_they_are,
     cases::the_end_of_input_is_told,
+    cases::a_program_that_says_no_more_still_ends,
     cases::a_command_may_end_without_reading,
     cases::output_after_the_shell_ended_arrives,
     cases::long_and_odd_commands_arrive,

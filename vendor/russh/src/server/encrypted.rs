@@ -1449,9 +1449,14 @@ impl Session {
                         None => Ok(()),
                     };
                 }
+                let consumed = self.channels.get(&channel_num).is_some();
                 if let Some(ref mut enc) = self.common.encrypted {
-                    // Reply with CHANNEL_CLOSE per RFC 4254 Section 5.3.
-                    enc.close(channel_num)?;
+                    if self.common.config.close_after_consumer && consumed {
+                        enc.closed_by_peer(channel_num)?;
+                    } else {
+                        // Reply with CHANNEL_CLOSE per RFC 4254 Section 5.3.
+                        enc.close(channel_num)?;
+                    }
                 }
                 // Forward the close to the channel before removing it, so that
                 // consumers waiting on `Channel::wait()` receive an explicit
@@ -2054,6 +2059,7 @@ impl Session {
             pending_data: std::collections::VecDeque::new(),
             pending_eof: false,
             pending_close: false,
+            closed_by_peer: false,
         };
 
         let (channel, channel_ref) = Channel::new(

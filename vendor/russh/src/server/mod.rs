@@ -86,6 +86,11 @@ pub struct Config {
     /// How many messages besides data may wait in each channel; a peer that causes more is
     /// disconnected. Data is bounded by `window_size` instead.
     pub channel_buffer_size: usize,
+    /// When the client closes a channel, leave the answer to whoever holds the [`Channel`]: they
+    /// close it once they have said how the program ended, as OpenSSH's server does. A client that
+    /// has seen both ends of the data closes at once, and hears an exit status only until it is
+    /// answered. Whoever sets this must close every channel.
+    pub close_after_consumer: bool,
     /// Internal event buffer size
     pub event_buffer_size: usize,
     /// Lists of preferred algorithms.
@@ -119,6 +124,7 @@ impl Default for Config {
             window_size: 2097152,
             maximum_packet_size: 32768,
             channel_buffer_size: 100,
+            close_after_consumer: false,
             event_buffer_size: 10,
             limits: Limits::default(),
             preferred: Default::default(),

@@ -1,5 +1,10 @@
 //! The person at the other end of a session channel, before and while the session runs.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
 use bytes::{Bytes, BytesMut};
 use russh::{
     ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig,
@@ -15,6 +20,8 @@ use crate::{
 
 /// What a client exits with when there was no program to exit.
 const NO_PROGRAM: u32 = 255;
+/// How long the end of a session may take after its client has closed the channel.
+pub(super) const GRACE: Duration = Duration::from_secs(3);
 /// The longest answer to a question.
 const ANSWER: usize = 1024;
 
@@ -128,9 +135,10 @@ impl Client {
             let id = self.id();
             let Self { mut read, write, handle, size, eof, .. } = self;
             let terminal = size.is_some();
+            let ended = AtomicBool::new(false);
             tokio::select! {
-                () = carry_output(&write, &handle, id, terminal, events_receiver) => {}
-                () = carry_input(&mut read, typed, eof, input_sender) => {}
+                () = carry_output(&write, &handle, id, terminal, events_receiver, &ended) => {}
+                () = carry_input(&mut read, typed, eof, input_sender, &ended) => {}
             }
             let _ = write.close().await;
         };
@@ -168,13 +176,17 @@ async fn carry_output(
     id: ChannelId,
     terminal: bool,
     mut events: mpsc::Receiver<ClientEvent>,
+    ended: &AtomicBool,
 ) {
     let mut exited = false;
     while let Some(event) = events.recv().await {
         let sent = match event {
             ClientEvent::Output(data) => write.data_bytes(data).await,
             ClientEvent::ErrorOutput(data) => write.extended_data_bytes(STDERR, data).await,
-            ClientEvent::Eof => write.eof().await,
+            ClientEvent::Eof => {
+                ended.store(true, Ordering::Relaxed);
+                write.eof().await
+            }
             ClientEvent::Exit(Exit::Status(status)) => {
                 exited = true;
                 write.exit_status(status).await
@@ -207,12 +219,19 @@ async fn carry_output(
     }
 }
 
-/// Ends when the client closes the channel, or the session takes nothing more.
+/// Ends when the client is gone. One that closes the channel when both directions have `ended` still waits to
+/// hear how the program ended.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "a channel has many messages, and most are not for this side"
 )]
-async fn carry_input(read: &mut ChannelReadHalf, typed: Bytes, eof: bool, input: mpsc::Sender<ClientInput>) {
+async fn carry_input(
+    read: &mut ChannelReadHalf,
+    typed: Bytes,
+    eof: bool,
+    input: mpsc::Sender<ClientInput>,
+    ended: &AtomicBool,
+) {
     if !typed.is_empty() && input.send(ClientInput::Data(typed)).await.is_err() {
         return;
     }
@@ -240,7 +259,11 @@ async fn carry_input(read: &mut ChannelReadHalf, typed: Bytes, eof: bool, input:
             ChannelMsg::Close => {
                 // The session may be over already.
                 let _ = input.send(ClientInput::Close).await;
-                return;
+                if !ended.load(Ordering::Relaxed) {
+                    // For the last words of a session that is stuck with them.
+                    return tokio::time::sleep(GRACE).await;
+                }
+                return input_over(&input).await;
             }
             _ => continue,
         };

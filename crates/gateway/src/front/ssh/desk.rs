@@ -125,29 +125,24 @@ impl Desk {
         self.doorkeeper.admit(caller, connection, self.from).await
     }
 
-    /// The newest link to the connection's target, if there is one that holds.
-    pub(super) async fn existing_link(&self, pass: &dyn Pass) -> Option<Arc<Link>> {
-        let mut links = self.links.lock().await;
-        links.retain(|(_, link)| !link.is_closed());
-        links.iter().rev().find(|(target, _)| same(target, pass.target())).map(|(_, link)| link.clone())
+    /// The newest link to the connection's target, if there is one that holds and is not among those
+    /// that have no room.
+    pub(super) async fn existing_link(&self, pass: &dyn Pass, full: &[Arc<Link>]) -> Option<Arc<Link>> {
+        usable(&mut *self.links.lock().await, pass, full)
     }
 
     /// Reaches the connection's target. While one channel does, the others wait, and then share the link;
-    /// unless `other` says that this one has no room.
+    /// unless it is among those that have no room. The greeting is that of a link that is new.
     pub(super) async fn link(
         self: &Arc<Self>,
         pass: &dyn Pass,
         credential: &Credential,
         handle: &Handle,
-        other: Option<&Arc<Link>>,
+        full: &[Arc<Link>],
     ) -> Result<(Arc<Link>, Option<Greeting>), ConnectError> {
         let mut links = self.links.lock().await;
-        links.retain(|(_, link)| !link.is_closed());
-        let known = links.iter().rev().find(|(target, link)| {
-            same(target, pass.target()) && other.is_none_or(|other| !Arc::ptr_eq(link, other))
-        });
-        if let Some((_, link)) = known {
-            return Ok((link.clone(), None));
+        if let Some(link) = usable(&mut links, pass, full) {
+            return Ok((link, None));
         }
         let opened = Link::open(pass.target(), credential, &pass.rules()).await;
         let (link, greeting) = match opened {
@@ -191,6 +186,14 @@ impl Desk {
             })
         })
     }
+}
+
+/// The newest link that holds, leads where the pass does and is not known to have no room.
+fn usable(links: &mut Vec<(Target, Arc<Link>)>, pass: &dyn Pass, full: &[Arc<Link>]) -> Option<Arc<Link>> {
+    links.retain(|(_, link)| !link.is_closed());
+    let has_room = |link: &Arc<Link>| !full.iter().any(|other| Arc::ptr_eq(link, other));
+    let found = links.iter().rev().find(|(target, link)| same(target, pass.target()) && has_room(link));
+    found.map(|(_, link)| link.clone())
 }
 
 fn same(a: &Target, b: &Target) -> bool {

@@ -120,7 +120,7 @@ fn refused_to_listen(_: russh::Error) -> ConnectError {
 /// The link to listen on, for cancelling.
 pub(super) async fn known_link(desk: &Arc<Desk>) -> Option<Arc<Link>> {
     let pass = desk.admit(desk.named()?).await.ok()?;
-    desk.existing_link(pass.as_ref()).await
+    desk.existing_link(pass.as_ref(), &[]).await
 }
 
 /// What forwarding needs, looked up now: the policy, a link, and the session that stands for it.
@@ -134,7 +134,7 @@ async fn ready(desk: &Arc<Desk>, handle: &Handle) -> Result<(Arc<Link>, Arc<dyn 
         return Err(denied("this connection does not allow ports to be forwarded"));
     }
     let running = session(desk, pass.as_ref()).await?;
-    let link = match desk.existing_link(pass.as_ref()).await {
+    let link = match desk.existing_link(pass.as_ref(), &[]).await {
         Some(link) => link,
         None => {
             let credential = match pass.target().auth {
@@ -144,7 +144,7 @@ async fn ready(desk: &Arc<Desk>, handle: &Handle) -> Result<(Arc<Link>, Arc<dyn 
                     return Err(ConnectError::new(EndReason::LoginRefused, message));
                 }
             };
-            desk.link(pass.as_ref(), &credential, handle, None).await?.0
+            desk.link(pass.as_ref(), &credential, handle, &[]).await?.0
         }
     };
     Ok((link, running))

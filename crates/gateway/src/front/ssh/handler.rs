@@ -204,8 +204,11 @@ impl Handler for ClientHandler {
         Ok(())
     }
 
-    async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
-        self.waiting.remove(&channel);
+    async fn channel_close(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
+        // What runs on a channel answers when it is over.
+        if self.waiting.remove(&channel).is_some() {
+            session.close(channel)?;
+        }
         if let Some(closed) = self.open.remove(&channel) {
             closed.cancel();
         }

@@ -85,6 +85,7 @@ impl Front {
             window_size: WINDOW,
             maximum_packet_size: PACKET,
             channel_buffer_size: CONTROLS,
+            close_after_consumer: true,
             event_buffer_size: 32,
             preferred: front_preferences(),
             max_auth_attempts: ATTEMPTS,

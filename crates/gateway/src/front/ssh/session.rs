@@ -11,13 +11,13 @@ use sojourn_domain::access::{AuthKind, EndReason, Protocol, Purpose};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    client::Client,
+    client::{Client, GRACE},
     desk::Desk,
     files,
     menu::{self, Answer, Menu},
 };
 use crate::{
-    front::doorkeeper::{Opening, Pass},
+    front::doorkeeper::{Opening, Pass, Seat},
     protocols::{
         self, ConnectError, Credential, Secret, TerminalRequest,
         ssh::{Link, PtyRequest, Start, StartError, What},
@@ -40,8 +40,8 @@ pub(super) struct Terminal {
     pub(super) modes: Vec<(Pty, u32)>,
 }
 
-/// The rest of a person's patience after they closed a channel whose target does not move.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(3);
+/// Connections to a target that one channel opens before it takes the target to refuse every session.
+const LINKS_OF_ONE: usize = 3;
 
 /// Serves the channel. `closed` is cancelled when the client closes it.
 pub(super) async fn serve(
@@ -53,6 +53,7 @@ pub(super) async fn serve(
     closed: CancellationToken,
 ) {
     let (read, write) = channel.split();
+    let (id, answer) = (write.id(), handle.clone());
     let client = Client {
         read,
         write,
@@ -62,19 +63,40 @@ pub(super) async fn serve(
         eof: false,
     };
     let gone = async {
-        tokio::select! {
-            () = closed.cancelled() => {}
-            () = desk.closed() => {}
-        }
+        desk.closed().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        () = run(&desk, client, wishes, what) => {}
+        () = run(&desk, client, wishes, what, &closed) => {}
         () = gone => {}
     }
+    // Whatever became of it, the client's close is answered; it is known already where it was closed from here.
+    let _ = answer.close(id).await;
 }
 
-async fn run(desk: &Arc<Desk>, mut client: Client, wishes: Wishes, what: What) {
+async fn run(desk: &Arc<Desk>, client: Client, wishes: Wishes, what: What, closed: &CancellationToken) {
+    let gone = async {
+        closed.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let begun = tokio::select! {
+        begun = begin(desk, client, wishes, what) => begun,
+        () = gone => None,
+    };
+    let Some((seat, started, client)) = begun else { return };
+    let (end, carried) = client.attach().await;
+    // It is counted and ended by the hub, not by whoever holds this.
+    let _running = seat.run(started, end);
+    carried.await;
+}
+
+/// Everything up to the target's answer; `None` when it came to nothing and the client was told why.
+async fn begin(
+    desk: &Arc<Desk>,
+    mut client: Client,
+    wishes: Wishes,
+    what: What,
+) -> Option<(Box<dyn Seat>, TargetEnd, Client)> {
     let named = match desk.named() {
         Some(named) => named.to_owned(),
         None => match choose(desk, client, &what).await {
@@ -82,39 +104,44 @@ async fn run(desk: &Arc<Desk>, mut client: Client, wishes: Wishes, what: What) {
                 client = back;
                 chosen
             }
-            None => return,
+            None => return None,
         },
     };
     let pass = match desk.admit(&named).await {
         Ok(pass) => pass,
-        Err(why) => return client.refuse(&why).await,
+        Err(why) => {
+            client.refuse(&why).await;
+            return None;
+        }
     };
     if let Some(why) = forbidden(pass.as_ref(), &wishes, &what) {
-        return client.refuse(why).await;
+        client.refuse(why).await;
+        return None;
     }
     let mut seat = match pass.begin(opening(desk, &client, &wishes, &what)).await {
         Ok(seat) => seat,
-        Err(why) => return client.refuse(&why).await,
+        Err(why) => {
+            client.refuse(&why).await;
+            return None;
+        }
     };
     let reached = tokio::select! {
         reached = reach(desk, &mut client, pass.as_ref(), &wishes, what) => reached,
         (reason, message) = seat.called_off() => Err(ConnectError::new(reason, message).into()),
     };
-    let started = match reached {
-        Ok(started) => started,
+    match reached {
+        Ok(started) => Some((seat, started, client)),
         Err(Left::Refused(error)) => {
             seat.fail(error.reason, error.message.clone()).await;
-            return client.refuse(&error.message).await;
+            client.refuse(&error.message).await;
+            None
         }
         Err(Left::Gone) => {
             seat.fail(EndReason::ClientLost, String::new()).await;
-            return client.leave().await;
+            client.leave().await;
+            None
         }
-    };
-    let (end, carried) = client.attach().await;
-    // It is counted and ended by the hub, not by whoever holds this.
-    let _running = seat.run(started, end);
-    carried.await;
+    }
 }
 
 /// Why a session did not come about.
@@ -175,10 +202,6 @@ async fn reach(
             return Err(protocols::files_only(pass.protocol()).into());
         }
     }
-    let mut link = match desk.existing_link(pass).await {
-        Some(link) => link,
-        None => open(desk, client, pass, None).await?,
-    };
     let start = Start {
         pty: wishes.pty.as_ref().map(|pty| PtyRequest {
             term: pty.term.clone(),
@@ -189,13 +212,18 @@ async fn reach(
         agent: wishes.agent && pass.policy().allow_agent,
         what,
     };
-    match link.clone().start(start.clone()).await {
-        Ok(end) => return Ok(end),
-        // Targets allow so many sessions on one connection; one more connection has room again.
-        Err(StartError::NoRoom) => link = open(desk, client, pass, Some(&link)).await?,
-        Err(StartError::Failed(error)) => return Err(error.into()),
+    // Targets allow so many sessions on one connection; one more connection has room again. When many channels
+    // want in at once, others may have filled it before this one comes.
+    let (mut full, mut opened) = (Vec::new(), 0);
+    loop {
+        let (link, new) = open(desk, client, pass, &full).await?;
+        opened += usize::from(new);
+        match link.clone().start(start.clone()).await {
+            Ok(end) => return Ok(end),
+            Err(StartError::NoRoom) if opened < LINKS_OF_ONE => full.push(link),
+            Err(error) => return Err(Left::Refused(error.into())),
+        }
     }
-    link.start(start).await.map_err(|error| Left::Refused(error.into()))
 }
 
 /// A Telnet target has nothing to share: each terminal is a connection of its own. Where no password is
@@ -209,12 +237,16 @@ async fn reach_telnet(client: &Client, pass: &dyn Pass, wishes: &Wishes) -> Resu
     telnet::open_terminal(pass.target(), &pass.credential()?, &pass.rules(), request).await
 }
 
+/// A link that is not among the full ones, and whether it is new.
 async fn open(
     desk: &Arc<Desk>,
     client: &mut Client,
     pass: &dyn Pass,
-    other: Option<&Arc<Link>>,
-) -> Result<Arc<Link>, Left> {
+    full: &[Arc<Link>],
+) -> Result<(Arc<Link>, bool), Left> {
+    if let Some(link) = desk.existing_link(pass, full).await {
+        return Ok((link, false));
+    }
     let credential = match pass.target().auth {
         AuthKind::Password | AuthKind::Key | AuthKind::None => pass.credential()?,
         AuthKind::Agent => Credential::Agent(desk.agent_way(&client.handle)),
@@ -232,13 +264,14 @@ async fn open(
         }
     };
     let handle = client.handle.clone();
-    let (link, greeting) = desk.link(pass, &credential, &handle, other).await?;
+    let (link, greeting) = desk.link(pass, &credential, &handle, full).await?;
+    let new = greeting.is_some();
     if let (Some(greeting), Some(_)) = (greeting, client.size)
         && !greeting.banner.is_empty()
     {
         client.show(&greeting.banner.replace('\n', "\r\n")).await;
     }
-    Ok(link)
+    Ok((link, new))
 }
 
 /// Lets the person choose. `None` when they did not; the channel is closed then.
