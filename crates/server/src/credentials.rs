@@ -2,7 +2,7 @@
 //!
 //! Shared by the API and the command line. Nothing here prints a secret.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sojourn_domain::{
     access::{AuthKind, Protocol},
     connections::{BadOption, auth_kinds},
@@ -162,25 +162,6 @@ pub fn sealed(vault: &Vault, id: ConnectionId, kept: Option<&str>) -> Result<Opt
     kept.map(|text| vault.seal(&Connection::sealed_for(id), text.as_bytes())).transpose()
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Opened {
-    password: Option<SecretText>,
-    private_key: Option<SecretText>,
-    passphrase: Option<SecretText>,
-}
-
-/// The credential that is kept of a connection, as targets are shown it.
-pub fn opened(vault: &Vault, connection: &Connection) -> Result<Option<Credential>, VaultError> {
-    let Some(sealed) = &connection.secret else {
-        return Ok((connection.auth == AuthKind::None).then_some(Credential::None));
-    };
-    let secret = vault.unseal(&Connection::sealed_for(connection.id), sealed)?;
-    let Opened { password, private_key, passphrase } =
-        serde_json::from_slice(secret.expose()).map_err(|_| VaultError::Altered)?;
-    Ok(given(&Given { password, private_key, passphrase }))
-}
-
 /// What somebody gave, as targets are shown it.
 pub fn given(given: &Given) -> Option<Credential> {
     let secret = |text: &SecretText| Secret::new(text.expose());
@@ -198,17 +179,9 @@ pub fn password(text: &SecretText) -> Credential {
     Credential::Password(Secret::new(text.expose()))
 }
 
-/// Where a connection leads. A host key that is not pinned is taken as it comes: for those only who look.
+/// Where a connection leads, for those only who look: a host key that is not pinned is taken as it comes.
 pub fn target(connection: &Connection) -> Target {
-    let pinned = connection.host_key.as_ref().map(|key| HostKeyRule::Pinned(key.text.clone()));
-    Target {
-        host: connection.host.clone(),
-        port: connection.port,
-        username: connection.username.clone(),
-        auth: connection.auth,
-        options: connection.options.clone(),
-        host_key: pinned.unwrap_or(HostKeyRule::FirstUse),
-    }
+    Target::to(connection, HostKeyRule::FirstUse)
 }
 
 /// Where no connection may lead.

@@ -34,7 +34,7 @@ use sojourn_store::{
 };
 use tokio::net::TcpListener;
 
-use crate::{http::problem::chain, password::Password, state::AppState};
+use crate::{credentials, http::problem::chain, password::Password, state::AppState, targets};
 
 /// Connections in the menu.
 const CHOICES: i64 = 1000;
@@ -287,7 +287,7 @@ impl Pass for Through {
     }
 
     fn rules(&self) -> Rules {
-        Rules { deny: self.state.config.deny_targets.clone() }
+        credentials::rules(&self.state)
     }
 
     fn credential(&self) -> Result<Credential, ConnectError> {
@@ -295,29 +295,14 @@ impl Pass for Through {
     }
 
     fn pin(&self, key: SeenKey) -> BoxFuture<'_, Result<(), ConnectError>> {
-        Box::pin(async move {
-            let id = self.admission.connection().id;
-            let pinned = self.state.store.connection_pin_first(id, &key.text, &self.by).await;
-            match pinned {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(ConnectError::new(
-                    EndReason::HostKey,
-                    "somebody pinned the target's host key at this very moment; try again",
-                )),
-                Err(error) => Err(ConnectError::new(EndReason::Failed, failed(&error))),
-            }
-        })
+        Box::pin(async move { targets::pin(&self.state.store, &self.admission, &key, &self.by).await })
     }
 
     fn key_refused(&self, error: &ConnectError) -> BoxFuture<'_, ()> {
-        let message = error.message.clone();
-        Box::pin(async move {
-            let connection = self.admission.connection();
-            let detail = json!({"name": connection.name, "message": message});
-            let deed = Deed::refused("connection.host_key", connection.id, detail);
-            let reason = if connection.host_key.is_some() { "changed" } else { "not_pinned" };
-            self.state.refusals.note(self.by.clone(), deed, reason).await;
-        })
+        let error = error.clone();
+        Box::pin(
+            async move { targets::key_refused(&self.state, &self.admission, &error, self.by.clone()).await },
+        )
     }
 
     fn begin(&self, opening: Opening) -> BoxFuture<'_, Result<Box<dyn Seat>, String>> {

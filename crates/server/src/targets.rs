@@ -1,14 +1,10 @@
 //! From an admission to a target that was reached: the credential is unsealed here, the host key is pinned here.
 
-use serde::Deserialize;
 use serde_json::json;
 use sojourn_domain::access::{AuthKind, EndReason, Protocol};
 use sojourn_gateway::{
     admission::Admission,
-    protocols::{
-        self, ConnectError, Credential, HostKeyRule, Secret, Target, TerminalRequest, dial, ssh::SeenKey,
-        telnet,
-    },
+    protocols::{self, ConnectError, Credential, Secret, Target, TerminalRequest, ssh::SeenKey, telnet},
     session::{
         Begun,
         ends::{TargetEnd, TerminalSize},
@@ -17,11 +13,9 @@ use sojourn_gateway::{
 use sojourn_store::{
     Store,
     audit::{ActorKind, By, Deed},
-    connections::Connection,
-    vault::Vault,
 };
 
-use crate::{http::problem::chain, state::AppState};
+use crate::{credentials, http::problem::chain, state::AppState};
 
 /// The terminal that somebody wants.
 pub struct Wanted {
@@ -29,56 +23,6 @@ pub struct Wanted {
     pub password: Option<String>,
     pub term: String,
     pub size: TerminalSize,
-}
-
-/// What is sealed of a connection. Holds secrets: no `Debug`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Kept {
-    password: Option<String>,
-    private_key: Option<String>,
-    passphrase: Option<String>,
-}
-
-/// Where an admission leads.
-pub fn target(admission: &Admission) -> Target {
-    let connection = admission.connection();
-    let host_key = match &connection.host_key {
-        Some(pinned) => HostKeyRule::Pinned(pinned.text.clone()),
-        None if admission.may_edit() => HostKeyRule::FirstUse,
-        None => HostKeyRule::Unknown,
-    };
-    Target {
-        host: connection.host.clone(),
-        port: connection.port,
-        username: connection.username.clone(),
-        auth: connection.auth,
-        options: connection.options.clone(),
-        host_key,
-    }
-}
-
-/// The credential that is kept of a connection; `None` of its kinds where none is kept.
-pub fn credential(vault: &Vault, connection: &Connection) -> Result<Credential, ConnectError> {
-    let lost = |message: &str| ConnectError::new(EndReason::Failed, message);
-    let Some(sealed) = &connection.secret else { return Ok(Credential::None) };
-    let secret = vault.unseal(&Connection::sealed_for(connection.id), sealed).map_err(|error| {
-        tracing::error!(connection.id = %connection.id, error = chain(&error), "a credential cannot be unsealed");
-        lost("the connection's credential cannot be read")
-    })?;
-    let kept: Kept = serde_json::from_slice(secret.expose())
-        .map_err(|_| lost("the connection's credential cannot be read"))?;
-    Ok(match (connection.auth, kept) {
-        (AuthKind::Password, Kept { password: Some(password), .. }) => {
-            Credential::Password(Secret::new(password))
-        }
-        (AuthKind::Key, Kept { private_key: Some(key), passphrase, .. }) => {
-            Credential::Key { private_key: Secret::new(key), passphrase: passphrase.map(Secret::new) }
-        }
-        (AuthKind::Password | AuthKind::Key | AuthKind::Prompt | AuthKind::Agent | AuthKind::None, _) => {
-            Credential::None
-        }
-    })
 }
 
 /// Pins the key that a target showed when none was known. Refused where another was pinned meanwhile.
@@ -99,16 +43,13 @@ pub async fn pin(store: &Store, admission: &Admission, key: &SeenKey, by: &By) -
     Err(ConnectError::new(EndReason::HostKey, "another host key was pinned at the same moment"))
 }
 
-/// Tells the audit trail that a target showed another host key than it should.
-pub async fn key_refused(store: &Store, admission: &Admission, error: &ConnectError, by: &By) {
-    let deed = Deed::refused(
-        "connection.host_key",
-        admission.connection().id,
-        json!({"name": admission.connection().name, "reason": error.message}),
-    );
-    if let Err(error) = store.audit(by, deed).await {
-        tracing::error!(error = chain(&error), "a refused host key was not written down");
-    }
+/// Tells the audit trail that a target showed another host key than it should, or one that nobody pinned.
+pub async fn key_refused(state: &AppState, admission: &Admission, error: &ConnectError, by: By) {
+    let connection = admission.connection();
+    let detail = json!({"name": connection.name, "message": error.message});
+    let deed = Deed::refused("connection.host_key", connection.id, detail);
+    let reason = if connection.host_key.is_some() { "changed" } else { "not_pinned" };
+    state.refusals.note(by, deed, reason).await;
 }
 
 /// Reaches the target of a session that was begun, and starts a terminal on it.
@@ -136,11 +77,11 @@ pub async fn open(
         }
         (AuthKind::Prompt, Some(password)) => Credential::Password(Secret::new(password)),
         (AuthKind::Password | AuthKind::Key | AuthKind::Prompt | AuthKind::None, _) => {
-            credential(&state.access.vault, admission.connection())?
+            Credential::kept(admission.connection(), &state.access.vault)?
         }
     };
-    let target = target(admission);
-    let rules = dial::Rules { deny: state.config.deny_targets.clone() };
+    let target = Target::of(admission);
+    let rules = credentials::rules(state);
     // A browser speaks UTF-8; a target without the locale, or that takes none, stays as it is.
     let env = vec![("LANG".to_owned(), "C.UTF-8".to_owned())];
     let request = TerminalRequest { term: wanted.term, size: wanted.size, env };
@@ -151,7 +92,7 @@ pub async fn open(
                 Ok(opened) => opened,
                 Err(error) => {
                     if error.reason == EndReason::HostKey {
-                        key_refused(&state.store, admission, &error, &by).await;
+                        key_refused(state, admission, &error, by).await;
                     }
                     return Err(error);
                 }

@@ -19,19 +19,20 @@ struct Kept {
 impl Target {
     /// Where an admission leads.
     pub fn of(admission: &Admission) -> Self {
-        let connection = admission.connection();
-        let host_key = match &connection.host_key {
-            Some(pinned) => HostKeyRule::Pinned(pinned.text.clone()),
-            None if admission.may_edit() => HostKeyRule::FirstUse,
-            None => HostKeyRule::Unknown,
-        };
+        let unpinned = if admission.may_edit() { HostKeyRule::FirstUse } else { HostKeyRule::Unknown };
+        Self::to(admission.connection(), unpinned)
+    }
+
+    /// Where a connection leads; `unpinned` is what holds while no host key is pinned.
+    pub fn to(connection: &Connection, unpinned: HostKeyRule) -> Self {
+        let pinned = connection.host_key.as_ref().map(|key| HostKeyRule::Pinned(key.text.clone()));
         Self {
             host: connection.host.clone(),
             port: connection.port,
             username: connection.username.clone(),
             auth: connection.auth,
             options: connection.options.clone(),
-            host_key,
+            host_key: pinned.unwrap_or(unpinned),
         }
     }
 }

@@ -14,7 +14,7 @@ use sojourn_domain::{
 };
 use sojourn_gateway::{
     keys::host_key,
-    protocols::{dial, probe::probe},
+    protocols::{Credential, dial, probe::probe},
 };
 use sojourn_store::{
     Entropy, Store, SystemClock,
@@ -329,7 +329,11 @@ impl Test {
         let connection = find(&store, &self.named.name).await?;
         let credential = match (&password, &connection.secret) {
             (Some(password), _) => Some(credentials::password(password)),
-            (None, Some(_)) => credentials::opened(&vault(place, &store).await?, &connection)?,
+            (None, Some(_)) => {
+                let vault = vault(place, &store).await?;
+                let kept = Credential::kept(&connection, &vault);
+                Some(kept.map_err(|error| anyhow::anyhow!(error.message))?)
+            }
             (None, None) => None,
         };
         store.close().await;

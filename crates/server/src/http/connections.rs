@@ -17,7 +17,7 @@ use sojourn_domain::{
 use sojourn_gateway::{
     keys::host_key,
     protocols::{
-        HostKeyRule, Target,
+        Credential, HostKeyRule, Target,
         probe::{Probe, probe},
     },
 };
@@ -540,9 +540,12 @@ async fn test(
     let connection = found.connection;
     let credential = match (connection.auth, request.unwrap_or_default().password) {
         (AuthKind::Prompt, Some(password)) => Some(credentials::password(&password)),
-        (AuthKind::Prompt, None) => None,
-        (AuthKind::Password | AuthKind::Key | AuthKind::Agent | AuthKind::None, _) => {
-            credentials::opened(&state.access.vault, &connection)?
+        // The user's own agent is not here, and nobody was asked for a password.
+        (AuthKind::Prompt, None) | (AuthKind::Agent, _) => None,
+        (AuthKind::Password | AuthKind::Key, _) if connection.secret.is_none() => None,
+        (AuthKind::Password | AuthKind::Key | AuthKind::None, _) => {
+            // The log says why.
+            Some(Credential::kept(&connection, &state.access.vault).map_err(|_| Problem::internal())?)
         }
     };
     // A password must not go to a host that nobody has vouched for.
