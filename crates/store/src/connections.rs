@@ -234,6 +234,22 @@ macro_rules! from {
     };
 }
 
+/// What a list tells of a connection besides: whether it is shared with the asker, when it was last used
+/// and how many sessions are live, as far as the asker may know of them.
+macro_rules! facts {
+    () => {
+        concat!(
+            ", CASE WHEN ",
+            granted!(),
+            " THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END, \
+             (SELECT MAX(s.started_at) FROM access_sessions s WHERE s.connection_id = c.id \
+             AND (CAST($3 AS BIGINT) = 1 OR s.user_id = $1)), \
+             (SELECT COUNT(*) FROM access_sessions s WHERE s.connection_id = c.id AND s.ended_at IS NULL \
+             AND (CAST($3 AS BIGINT) = 1 OR s.user_id = $1))"
+        )
+    };
+}
+
 /// $1 is the user, $2 the role.
 macro_rules! granted {
     () => {
@@ -423,13 +439,7 @@ impl Store {
         let row = sqlx::query(concat!(
             "SELECT ",
             columns!(),
-            ", CASE WHEN ",
-            granted!(),
-            " THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END, \
-             (SELECT MAX(s.started_at) FROM access_sessions s WHERE s.connection_id = c.id \
-             AND (CAST($3 AS BIGINT) = 1 OR s.user_id = $1)), \
-             (SELECT COUNT(*) FROM access_sessions s WHERE s.connection_id = c.id AND s.ended_at IS NULL \
-             AND (CAST($3 AS BIGINT) = 1 OR s.user_id = $1))",
+            facts!(),
             from!(),
             "WHERE c.id = $4 AND ",
             within_reach!()
@@ -482,13 +492,7 @@ impl Store {
         let rows = sqlx::query(concat!(
             "SELECT ",
             columns!(),
-            ", CASE WHEN ",
-            granted!(),
-            " THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END, \
-             (SELECT MAX(s.started_at) FROM access_sessions s WHERE s.connection_id = c.id \
-             AND (CAST($3 AS BIGINT) = 1 OR s.user_id = $1)), \
-             (SELECT COUNT(*) FROM access_sessions s WHERE s.connection_id = c.id AND s.ended_at IS NULL \
-             AND (CAST($3 AS BIGINT) = 1 OR s.user_id = $1))",
+            facts!(),
             from!(),
             "WHERE ",
             within_reach!(),
