@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    shell::{self, is_root, program, root, say, sojourn, status_field},
+    shell::{self, is_root, program, say, sojourn, status_field},
     web,
 };
 
@@ -23,11 +23,9 @@ const CAP_NET_RAW: u64 = 1 << 13;
 /// Builds the web UI and the server with it inside. Returns the server's binary.
 pub(crate) fn build(release: bool) -> Result<PathBuf> {
     check_rust()?;
-    if root().join("web/package.json").is_file() {
-        let node = web::check_node()?;
-        say(&format!("web UI (Node {node})"));
-        web::build()?;
-    }
+    let node = web::check_node()?;
+    say(&format!("web UI (Node {node})"));
+    web::build()?;
     let profile = if release { "release" } else { "debug" };
     say(&format!("server, {profile} (the first time takes a few minutes)"));
     let started = Instant::now();
