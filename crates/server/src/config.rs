@@ -116,6 +116,10 @@ pub struct Settings {
     #[arg(long, env = "SOJOURN_KEEP_RECORDINGS", value_name = "DURATION")]
     pub keep_recordings: Option<String>,
 
+    /// File sessions are removed with their events after so long, unless they are held [default: as long as recordings]
+    #[arg(long, env = "SOJOURN_KEEP_FILE_SESSIONS", value_name = "DURATION")]
+    pub keep_file_sessions: Option<String>,
+
     /// The oldest recordings are removed when all take up more than this, such as 500G [default: no bound]
     #[arg(long, env = "SOJOURN_MAX_RECORDINGS_BYTES", value_name = "SIZE")]
     pub max_recordings_bytes: Option<String>,
@@ -181,6 +185,7 @@ impl Settings {
             master_key_file: self.master_key_file.or(file.master_key_file),
             objects: self.objects.or(file.objects),
             keep_recordings: self.keep_recordings.or(file.keep_recordings),
+            keep_file_sessions: self.keep_file_sessions.or(file.keep_file_sessions),
             max_recordings_bytes: self.max_recordings_bytes.or(file.max_recordings_bytes),
             disk_warn: self.disk_warn.or(file.disk_warn),
             disk_refuse: self.disk_refuse.or(file.disk_refuse),
@@ -221,6 +226,8 @@ pub struct Config {
     pub objects: Option<String>,
     /// How long recordings stay.
     pub keep_recordings: Keeping,
+    /// How long file sessions stay.
+    pub keep_file_sessions: Option<Elapsed>,
     /// The rungs of the disk ladder.
     pub disk: Thresholds,
     pub max_spool_bytes: u64,
@@ -311,6 +318,14 @@ impl Config {
             Some(text) => Some(duration("keep_presence", Some(text), "")?),
             None => None,
         };
+        let keep_recordings = match settings.keep_recordings {
+            Some(text) => Some(duration("keep_recordings", Some(text), "")?),
+            None => None,
+        };
+        let keep_file_sessions = match settings.keep_file_sessions {
+            Some(text) => Some(duration("keep_file_sessions", Some(text), "")?),
+            None => keep_recordings,
+        };
         Ok(Self {
             database: database_url(settings.database, &data_dir),
             data_dir,
@@ -331,15 +346,13 @@ impl Config {
             master_key_file: settings.master_key_file,
             objects: settings.objects,
             keep_recordings: Keeping {
-                age: match settings.keep_recordings {
-                    Some(text) => Some(duration("keep_recordings", Some(text), "")?),
-                    None => None,
-                },
+                age: keep_recordings,
                 bytes: match settings.max_recordings_bytes {
                     Some(text) => Some(size("max_recordings_bytes", &text)?),
                     None => None,
                 },
             },
+            keep_file_sessions,
             disk: disk(settings.disk_warn, settings.disk_refuse, settings.disk_end)?,
             max_spool_bytes: size("max_spool_bytes", settings.max_spool_bytes.as_deref().unwrap_or("16G"))?,
             node_name: settings.node_name.unwrap_or_else(host_name),

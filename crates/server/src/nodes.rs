@@ -49,8 +49,12 @@ pub async fn enroll(store: &Store, config: &Config, clock: &dyn Clock) -> anyhow
         .sessions_end_of_node(&node.to_string(), seen.unwrap_or(now), EndReason::ServerDied)
         .await
         .context("end the sessions of the last run")?;
-    if !died.is_empty() {
-        tracing::warn!(sessions = died.len(), "the last run died with open sessions");
+    let files = store
+        .file_sessions_end_of_node(&node.to_string(), seen.unwrap_or(now), EndReason::ServerDied)
+        .await
+        .context("end the file sessions of the last run")?;
+    if !died.is_empty() || !files.is_empty() {
+        tracing::warn!(sessions = died.len(), files = files.len(), "the last run died with open sessions");
     }
     Ok(node)
 }
@@ -97,7 +101,10 @@ async fn bury(state: &AppState, now: Timestamp) -> Result<(), StoreError> {
         return Ok(());
     }
     for node in state.store.nodes().await? {
-        if node.id == me || node.state(now) != NodeState::Dead || node.live_sessions == 0 {
+        if node.id == me
+            || node.state(now) != NodeState::Dead
+            || node.live_sessions + node.live_file_sessions == 0
+        {
             continue;
         }
         let ended = state
@@ -105,7 +112,11 @@ async fn bury(state: &AppState, now: Timestamp) -> Result<(), StoreError> {
             .sessions_end_of_node(&node.id.to_string(), node.seen_at, EndReason::ServerDied)
             .await?;
         state.store.recordings_cut_off(&ended).await?;
-        tracing::warn!(node.id = %node.id, sessions = ended.len(), "ended the sessions of a dead node");
+        let files = state
+            .store
+            .file_sessions_end_of_node(&node.id.to_string(), node.seen_at, EndReason::ServerDied)
+            .await?;
+        tracing::warn!(node.id = %node.id, sessions = ended.len(), files = files.len(), "ended the sessions of a dead node");
     }
     Ok(())
 }

@@ -174,6 +174,10 @@ async fn keep_house(state: AppState) {
                     Ok(Kept { removed, bytes }) => tracing::info!(removed, bytes, "old recordings were removed"),
                     Err(error) => tracing::warn!(error = chain(&error), "old recordings were not removed"),
                 }
+                if let Some(age) = state.config.keep_file_sessions {
+                    let expired = state.store.file_sessions_expire(now - age, now).await;
+                    log_failure(expired.map(|_| ()), "old file sessions were not removed");
+                }
                 log_failure(state.store.tickets_prune(now).await, "old tickets were not forgotten");
             }
             () = state.shutdown.cancelled() => break,

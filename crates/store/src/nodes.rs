@@ -30,6 +30,7 @@ pub struct Node {
     pub seen_at: Timestamp,
     pub stopped_at: Option<Timestamp>,
     pub live_sessions: i64,
+    pub live_file_sessions: i64,
 }
 
 /// Whether a node runs.
@@ -62,10 +63,10 @@ impl Node {
     }
 }
 
-type Row = (String, String, String, i64, i64, Option<i64>, i64);
+type Row = (String, String, String, i64, i64, Option<i64>, i64, i64);
 
 fn node(row: Row) -> Result<Node, StoreError> {
-    let (text, name, url, started_at, seen_at, stopped_at, live_sessions) = row;
+    let (text, name, url, started_at, seen_at, stopped_at, live_sessions, live_file_sessions) = row;
     Ok(Node {
         id: id(&text)?,
         name,
@@ -74,13 +75,15 @@ fn node(row: Row) -> Result<Node, StoreError> {
         seen_at: Timestamp::from_micros(seen_at),
         stopped_at: stopped_at.map(Timestamp::from_micros),
         live_sessions,
+        live_file_sessions,
     })
 }
 
 macro_rules! columns {
     () => {
         "SELECT n.id, n.name, n.url, n.started_at, n.seen_at, n.stopped_at, (SELECT COUNT(*) FROM access_sessions s \
-         WHERE s.node = n.id AND s.ended_at IS NULL) FROM nodes n "
+         WHERE s.node = n.id AND s.ended_at IS NULL), (SELECT COUNT(*) FROM file_sessions f \
+         WHERE f.node = n.id AND f.ended_at IS NULL) FROM nodes n "
     };
 }
 

@@ -12,6 +12,7 @@ mod commands;
 pub mod connections;
 pub mod devices;
 pub mod extract;
+mod file_sessions;
 mod health;
 mod keys;
 pub mod live;
@@ -74,6 +75,7 @@ fn routes() -> Routes {
         .merge(connections::router())
         .merge(sessions::router())
         .merge(commands::router())
+        .merge(file_sessions::router())
         .merge(auth::router())
         .merge(users::router())
         .merge(keys::router())

@@ -37,6 +37,7 @@ use super::{Routes, actor};
         (name = "devices", description = "Devices"),
         (name = "sources", description = "Presence sources"),
         (name = "sessions", description = "Access sessions: their recordings and commands"),
+        (name = "files", description = "File sessions: what was done with files, and files on targets"),
         (name = "connections", description = "What may be opened, by whom"),
         (name = "auth", description = "Logging in"),
         (name = "users", description = "Users, roles and tokens"),

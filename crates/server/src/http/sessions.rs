@@ -1,4 +1,4 @@
-//! Access sessions: the list, one of them, purge and legal hold.
+//! Access sessions: the list, one of them, purge (of file sessions too) and legal hold.
 //!
 //! Whoever may see everybody's sessions sees them; others see their own, and of the rest not even that
 //! they exist. A purge ends nothing: what lives or is held stays, and is counted.
@@ -14,6 +14,7 @@ use sojourn_domain::{
 use sojourn_store::{
     access::{AccessSession, SessionFilter},
     audit::{By, Deed},
+    files::FileSessionFilter,
     recordings::RecordingError,
 };
 use utoipa::IntoParams;
@@ -177,15 +178,19 @@ async fn one(
 ) -> Result<Response, Problem> {
     if id.starts_with("sess_") {
         let session = seen(&state, &actor, &id).await?;
-        return Ok(Json(SessionBody::new(session, &actor)).into_response());
+        let files = state.store.file_session_carried_by(session.id).await?;
+        let mut body = SessionBody::new(session, &actor);
+        body.file_session_id = files.map(|id| id.to_string());
+        return Ok(Json(body).into_response());
     }
     actor.require(Permission::PresenceView)?;
     of_device(state, &id, period).await
 }
 
-/// Purge access sessions, their recordings and commands
+/// Purge access sessions with their recordings and commands, and file sessions with their events
 ///
-/// All that the filters name; without any, all. Live and held sessions stay, and are counted.
+/// All that the filters name; without any, all. Live and held sessions stay, and are counted. Text (`q`) names
+/// access sessions by their commands: of file sessions, then, only those go that such a session carried.
 #[utoipa::path(
     delete, path = "/sessions", tag = "sessions", operation_id = "purge_access_sessions",
     params(FilterQuery), request_body(content = inline(Option<Reason>)),
@@ -215,15 +220,25 @@ async fn purge_all(
     by: &By,
 ) -> Result<Purged, Problem> {
     let mut purged = Purged { ok: true, ..Purged::default() };
-    let live = SessionFilter { live: Some(true), ..filter.clone() };
+    let files = files_of(&filter);
     if filter.live != Some(false) {
+        let live = SessionFilter { live: Some(true), ..filter.clone() };
         let (_, live) = state.store.sessions(Visibility::Any, &live, 1, 0).await?;
         purged.skipped_live = u64::try_from(live).unwrap_or(0);
+        if let Some(files) = &files {
+            let live = FileSessionFilter { live: Some(true), ..files.clone() };
+            let (_, live) = state.store.file_sessions(Visibility::Any, &live, 1, 0).await?;
+            purged.skipped_live += u64::try_from(live).unwrap_or(0);
+        }
     }
     let mut outcome = Ok(());
     if filter.live != Some(true) {
         let ended = SessionFilter { live: Some(false), ..filter.clone() };
         outcome = purge_ended(state, &ended, &mut purged).await;
+        if let (Some(files), Ok(())) = (files, &outcome) {
+            let ended = FileSessionFilter { live: Some(false), ..files };
+            outcome = purge_ended_files(state, &ended, &mut purged).await;
+        }
     }
     let detail = json!({
         "reason": reason,
@@ -237,6 +252,49 @@ async fn purge_all(
     });
     state.store.audit(by, Deed::done("session.purge", "", detail)).await?;
     outcome.map(|()| purged)
+}
+
+/// The file sessions that a filter for access sessions names, besides those that such a session carried.
+fn files_of(filter: &SessionFilter) -> Option<FileSessionFilter> {
+    let SessionFilter { user, protocol, connection, from, to, live, q } = filter;
+    if q.is_some() {
+        return None;
+    }
+    let protocol = match protocol {
+        // Words that are not spoken to files name none of them.
+        Some(protocol) => Some(protocol.key().parse().ok()?),
+        None => None,
+    };
+    Some(FileSessionFilter {
+        user: *user,
+        protocol,
+        connection: *connection,
+        from: *from,
+        to: *to,
+        live: *live,
+        q: None,
+    })
+}
+
+async fn purge_ended_files(
+    state: &AppState,
+    ended: &FileSessionFilter,
+    purged: &mut Purged,
+) -> Result<(), Problem> {
+    let mut kept = 0;
+    while !state.shutdown.is_cancelled() {
+        let (found, _) = state.store.file_sessions(Visibility::Any, ended, PURGE_CHUNK, kept).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<_> = found.iter().map(|session| session.id).collect();
+        let removed = state.store.file_sessions_remove(&ids).await?.len();
+        purged.deleted_file_sessions += u64::try_from(removed).unwrap_or(0);
+        let held = ids.len().saturating_sub(removed);
+        purged.skipped_held += u64::try_from(held).unwrap_or(0);
+        kept += i64::try_from(held).unwrap_or(0);
+    }
+    Err(Problem::unavailable("the server stops: the rest was not purged", 10))
 }
 
 async fn purge_ended(state: &AppState, ended: &SessionFilter, purged: &mut Purged) -> Result<(), Problem> {
@@ -268,15 +326,22 @@ async fn purge_ended(state: &AppState, ended: &SessionFilter, purged: &mut Purge
                 }
                 Err(error) => {
                     // What was gone before it goes with its sessions.
-                    purged.deleted_sessions += state.store.sessions_remove(&ids).await?.sessions;
+                    remove(state, &ids, purged).await?;
                     return Err(error.into());
                 }
             }
             ids.push(session.id);
         }
-        purged.deleted_sessions += state.store.sessions_remove(&ids).await?.sessions;
+        remove(state, &ids, purged).await?;
     }
     Err(Problem::unavailable("the server stops: the rest was not purged", 10))
+}
+
+async fn remove(state: &AppState, ids: &[AccessSessionId], purged: &mut Purged) -> Result<(), Problem> {
+    let removed = state.store.sessions_remove(ids).await?;
+    purged.deleted_sessions += removed.sessions;
+    purged.deleted_file_sessions += removed.file_sessions;
+    Ok(())
 }
 
 /// Removes a session's recording, with its keys; says whether there was one.
@@ -296,7 +361,7 @@ fn described(filter: &SessionFilter) -> serde_json::Value {
     })
 }
 
-/// Purge one access session, its recording and commands
+/// Purge one access session, its recording, commands and the file session that it carried
 #[utoipa::path(
     delete, path = "/sessions/{id}", tag = "sessions", operation_id = "purge_access_session",
     params(("id" = String, Path, description = "The session's id", pattern = "^sess_[0-7][0-9a-hjkmnp-tv-z]{25}$")),
@@ -333,6 +398,7 @@ async fn purge_one(
         ok: true,
         deleted_sessions: removed.sessions,
         deleted_recordings: u64::from(recording),
+        deleted_file_sessions: removed.file_sessions,
         ..Purged::default()
     }))
 }

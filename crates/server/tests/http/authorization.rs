@@ -70,6 +70,11 @@ const MATRIX: &[(&str, &str, Needs)] = &[
     ("get",    "/sessions/{id}/verify",     SESSIONS),
     ("get",    "/sessions/{id}/export",     SESSIONS),
     ("get",    "/sessions/storage",         SETTINGS),
+    ("get",    "/file-sessions",            SESSIONS),
+    ("get",    "/file-sessions/{id}",       SESSIONS),
+    ("get",    "/file-sessions/{id}/events", SESSIONS),
+    ("get",    "/file-sessions/{id}/export", SESSIONS),
+    ("put",    "/file-sessions/{id}/hold",  PURGE),
     ("get",    "/connections",              Somebody),
     ("post",   "/connections",              One(&[Permission::ConnectionsCreate])),
     ("get",    "/connections/{id}",         Somebody),
@@ -135,6 +140,7 @@ fn filled(path: &str) -> String {
         .replace("/tokens/{id}", "/tokens/token_01h455vb4pex5vsknk084sn02q")
         .replace("/sources/{id}", "/sources/source_01h455vb4pex5vsknk084sn02q")
         .replace("/connections/{id}", "/connections/conn_01h455vb4pex5vsknk084sn02q")
+        .replace("/file-sessions/{id}", "/file-sessions/fsess_01h455vb4pex5vsknk084sn02q")
         .replace("/sessions/{id}/", "/sessions/sess_01h455vb4pex5vsknk084sn02q/")
         .replace("/sessions/{id}", "/sessions/00:00:5E:00:53:99")
         .replace("/connections/{id}", "/connections/conn_01h455vb4pex5vsknk084sn02q")

@@ -4,6 +4,7 @@
 
 mod access;
 mod authorization;
+mod file_sessions;
 mod house;
 mod identity;
 mod openapi;

@@ -18,6 +18,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Removed {
     pub sessions: u64,
+    /// Those that they carried.
+    pub file_sessions: u64,
 }
 
 fn whole(count: u64) -> i64 {
@@ -183,6 +185,7 @@ impl Store {
             .await?;
             let Some((user, protocol)) = row else { continue };
             removed.sessions += 1;
+            removed.file_sessions += crate::files::remove_carried_by(&mut transaction, *id).await?;
             sqlx::query(
                 "UPDATE access_session_counts SET sessions = sessions - 1 WHERE user_id = $1 AND protocol = $2",
             )

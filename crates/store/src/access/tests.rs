@@ -169,7 +169,10 @@ async fn commands_are_kept_in_order_and_found_by_their_text() {
             assert!(found(Visibility::Any, q).await.is_empty(), "{q}");
         }
         // What was removed is not found any more, nor is anything left of it.
-        assert_eq!(store.sessions_remove(&ids[3..4]).await.unwrap(), Removed { sessions: 1 });
+        assert_eq!(
+            store.sessions_remove(&ids[3..4]).await.unwrap(),
+            Removed { sessions: 1, file_sessions: 0 }
+        );
         assert_eq!(found(Visibility::Any, "ls -la").await, [4]);
         assert!(found(Visibility::Any, "100%").await.is_empty());
         let (left,): (i64,) =
@@ -186,8 +189,8 @@ async fn removing_keeps_live_and_held_sessions_and_the_counts_right() {
         let (ids, users, _) = filled(&store).await;
         assert!(store.session_hold(ids[0], true, "case 7", &By::cli(at(0))).await.unwrap());
         assert!(!store.session_hold(Entropy.id(at(0)), true, "", &By::cli(at(0))).await.unwrap());
-        assert_eq!(store.sessions_remove(&ids).await.unwrap(), Removed { sessions: 9 });
-        assert_eq!(store.sessions_remove(&ids).await.unwrap(), Removed { sessions: 0 });
+        assert_eq!(store.sessions_remove(&ids).await.unwrap(), Removed { sessions: 9, file_sessions: 0 });
+        assert_eq!(store.sessions_remove(&ids).await.unwrap(), Removed { sessions: 0, file_sessions: 0 });
         let (left, total) = store.sessions(Visibility::Any, &SessionFilter::default(), 25, 0).await.unwrap();
         assert_eq!((left.iter().map(|s| s.id).collect::<Vec<_>>(), total), (vec![ids[10], ids[0]], 2));
         let own = store.sessions(Visibility::Own(users[1]), &SessionFilter::default(), 25, 0).await.unwrap();

@@ -17,6 +17,7 @@ use sojourn_domain::{
 };
 use sqlx::any::AnyRow;
 
+pub(crate) use self::sessions::remove_carried_by;
 pub use self::{
     events::{FileEventFilter, NewFileEvent},
     list::FileSessionFilter,

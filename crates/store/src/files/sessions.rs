@@ -6,6 +6,7 @@ use sojourn_domain::{
     id::{AccessSessionId, FileSessionId},
     time::Timestamp,
 };
+use sqlx::AnyConnection;
 
 use super::NewFileSession;
 use crate::{
@@ -13,6 +14,47 @@ use crate::{
     connections::clean,
     db::{Store, StoreError},
 };
+
+/// Expired sessions that are looked at in one go.
+const EXPIRED_AT_ONCE: i64 = 200;
+
+/// The session of a user and a protocol is gone.
+async fn uncount(
+    connection: &mut AnyConnection,
+    (user, protocol): (String, String),
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE file_session_counts SET sessions = sessions - 1 WHERE user_id = $1 AND protocol = $2",
+    )
+    .bind(&user)
+    .bind(&protocol)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM file_session_counts WHERE user_id = $1 AND sessions <= 0")
+        .bind(&user)
+        .execute(&mut *connection)
+        .await?;
+    Ok(())
+}
+
+/// What an access session carried goes with it, unless it is held itself; says how many did.
+pub(crate) async fn remove_carried_by(
+    connection: &mut AnyConnection,
+    session: AccessSessionId,
+) -> Result<u64, StoreError> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "DELETE FROM file_sessions WHERE access_session_id = $1 AND ended_at IS NOT NULL AND legal_hold = 0 \
+         RETURNING user_id, protocol",
+    )
+    .bind(session.to_string())
+    .fetch_all(&mut *connection)
+    .await?;
+    let removed = rows.len();
+    for row in rows {
+        uncount(connection, row).await?;
+    }
+    Ok(u64::try_from(removed).unwrap_or(u64::MAX))
+}
 
 impl Store {
     /// Makes the session's row. Nothing on the target is touched before it is there.
@@ -148,40 +190,42 @@ impl Store {
             .bind(id.to_string())
             .fetch_optional(&mut *transaction)
             .await?;
-            let Some((user, protocol)) = row else { continue };
+            let Some(row) = row else { continue };
             removed.push(*id);
-            sqlx::query(
-                "UPDATE file_session_counts SET sessions = sessions - 1 WHERE user_id = $1 AND protocol = $2",
-            )
-            .bind(&user)
-            .bind(&protocol)
-            .execute(&mut *transaction)
-            .await?;
-            sqlx::query("DELETE FROM file_session_counts WHERE user_id = $1 AND sessions <= 0")
-                .bind(&user)
-                .execute(&mut *transaction)
-                .await?;
+            uncount(&mut transaction, row).await?;
         }
         transaction.commit().await?;
         Ok(removed)
     }
 
-    /// Ended file sessions without a hold that began before a moment, oldest first.
-    pub async fn file_sessions_before(
-        &self,
-        before: Timestamp,
-        limit: i64,
-    ) -> Result<Vec<FileSessionId>, StoreError> {
-        let rows: Vec<(String,)> = sqlx::query_as(
-            "SELECT f.id FROM file_sessions f WHERE f.started_at < $1 AND f.ended_at IS NOT NULL \
-             AND f.legal_hold = 0 AND NOT EXISTS (SELECT 1 FROM access_sessions a \
-             WHERE a.id = f.access_session_id AND a.legal_hold <> 0) \
-             ORDER BY f.started_at, f.id LIMIT $2 + 0",
-        )
-        .bind(before.as_micros())
-        .bind(limit)
-        .fetch_all(self.read())
-        .await?;
-        rows.iter().map(|(text,)| crate::identity::id(text)).collect()
+    /// Removes file sessions that began before a moment, oldest first, unless they live or are held; says how many.
+    /// The audit trail says which.
+    pub async fn file_sessions_expire(&self, before: Timestamp, now: Timestamp) -> Result<u64, StoreError> {
+        let mut expired = 0;
+        loop {
+            let rows: Vec<(String, i64)> = sqlx::query_as(
+                "SELECT f.id, f.event_count FROM file_sessions f WHERE f.started_at < $1 AND f.ended_at IS NOT NULL \
+                 AND f.legal_hold = 0 AND NOT EXISTS (SELECT 1 FROM access_sessions a \
+                 WHERE a.id = f.access_session_id AND a.legal_hold <> 0) \
+                 ORDER BY f.started_at, f.id LIMIT $2 + 0",
+            )
+            .bind(before.as_micros())
+            .bind(EXPIRED_AT_ONCE)
+            .fetch_all(self.read())
+            .await?;
+            if rows.is_empty() {
+                return Ok(expired);
+            }
+            for (text, events) in rows {
+                let id = crate::identity::id(&text)?;
+                // Held since the list was made: the next round does not find it.
+                if self.file_sessions_remove(&[id]).await?.is_empty() {
+                    continue;
+                }
+                expired += 1;
+                let deed = Deed::done("file_session.expire", id, json!({"by": "age", "events": events}));
+                self.audit(&By::system(now), deed).await?;
+            }
+        }
     }
 }

@@ -234,15 +234,33 @@ async fn removing_keeps_live_and_held_sessions_and_the_counts_right() {
         store.file_events_add(ids[1], &[event(1, FileAction::Browse, "/")]).await.unwrap();
         store.file_events_add(ids[0], &[event(1, FileAction::Browse, "/")]).await.unwrap();
 
-        assert_eq!(store.file_sessions_before(at(3), 100).await.unwrap(), ids[1..3]);
-        assert_eq!(store.file_sessions_before(at(99), 100).await.unwrap(), ids[1..10]);
+        assert_eq!(store.file_sessions_expire(at(1), at(90)).await.unwrap(), 0);
+        assert_eq!(store.file_sessions_expire(at(3), at(90)).await.unwrap(), 2);
         let all: Vec<_> = ids.iter().copied().chain([carried.id]).collect();
-        assert_eq!(store.file_sessions_remove(&all).await.unwrap(), ids[1..10]);
+        assert_eq!(store.file_sessions_remove(&all).await.unwrap(), ids[3..10]);
         assert_eq!(store.file_sessions_remove(&all).await.unwrap(), []);
         let (left, total) =
             store.file_sessions(Visibility::Any, &FileSessionFilter::default(), 25, 0).await.unwrap();
         let left: Vec<_> = left.iter().map(|s| s.id).collect();
         assert_eq!((left, total), (vec![carried.id, ids[10], ids[0]], 3));
+        // What was carried goes with what carried it, when both may.
+        assert!(store.session_hold(carrier, false, "", &by).await.unwrap());
+        let end = crate::access::SessionEnd {
+            at: at(30),
+            reason: EndReason::Closed,
+            detail: String::new(),
+            exit: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            sha_in: None,
+            sha_out: None,
+        };
+        assert!(store.session_end(carrier, &end).await.unwrap());
+        let gone = store.sessions_remove(&[carrier]).await.unwrap();
+        assert_eq!((gone.sessions, gone.file_sessions), (1, 1));
+        let (_, total) =
+            store.file_sessions(Visibility::Any, &FileSessionFilter::default(), 25, 0).await.unwrap();
+        assert_eq!(total, 2);
         let (events,): (i64,) =
             sqlx::query_as("SELECT COUNT(*) FROM file_events").fetch_one(store.read()).await.unwrap();
         assert_eq!(events, 1);

@@ -103,6 +103,8 @@ pub struct SessionBody {
     pub node: String,
     /// Who looks on now, as far as this server knows.
     pub viewers: Vec<ViewerBody>,
+    /// The file session that it carries; said when one session is asked for, not in lists.
+    pub file_session_id: Option<String>,
 }
 
 /// Somebody who looks on.
@@ -149,6 +151,7 @@ impl SessionBody {
             legal_hold: session.legal_hold,
             node: session.node,
             viewers: Vec::new(),
+            file_session_id: None,
         }
     }
 }

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 use sojourn_domain::{
     access::{AuthKind, ConnectionPolicy, Protocol},
     connections::{ConnectionName, ConnectionOptions, FtpTls, HostName},
+    files::{FilePolicy, Glob},
     identity::Line,
 };
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        ObjectBuilder, RefOr, Schema,
+        ArrayBuilder, Object, ObjectBuilder, RefOr, Schema,
         schema::{SchemaType, Type},
     },
 };
@@ -44,12 +45,49 @@ impl PartialSchema for PolicyBody {
             .property("allowForwarding", flag("Ports may be forwarded"))
             .property("allowAgent", flag("The user's agent may be forwarded"))
             .property("allowFiles", flag("Files may be transferred"))
+            .property("files", files())
             .property("tellWatched", flag("The user is told when somebody looks on"))
             .property("idleLimitSeconds", seconds("A session ends after so long without a key"))
             .property("timeLimitSeconds", seconds("A session ends after so long"))
             .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(false)))
             .into()
     }
+}
+
+/// The same keys as [`FilePolicy`](sojourn_domain::files::FilePolicy).
+fn files() -> Object {
+    let flag = |about: &str| {
+        ObjectBuilder::new().schema_type(SchemaType::Type(Type::Boolean)).description(Some(about)).build()
+    };
+    let bytes = |about: &str| {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::Integer, Type::Null]))
+            .minimum(Some(0))
+            .maximum(Some(i64::MAX))
+            .description(Some(about))
+            .build()
+    };
+    let rules = |about: &str| {
+        let rule = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .max_length(Some(Glob::MAX_BYTES))
+            .examples(["/srv/*/public", "**/*.key"]);
+        ArrayBuilder::new()
+            .items(rule)
+            .max_items(Some(FilePolicy::MAX_RULES))
+            .description(Some(about))
+            .build()
+    };
+    ObjectBuilder::new()
+        .description(Some("What may be done with files, where they are allowed"))
+        .property("readOnly", flag("Nothing on the target is changed"))
+        .property("noDelete", flag("Nothing is deleted, truncated or replaced"))
+        .property("maxUploadBytes", bytes("The longest file that may be sent to the target"))
+        .property("maxDownloadBytes", bytes("The longest file that may be fetched from the target"))
+        .property("allow", rules("The only paths that may be touched; empty: all"))
+        .property("deny", rules("Paths that may not be touched, whatever allow says"))
+        .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(false)))
+        .build()
 }
 
 impl ToSchema for PolicyBody {

@@ -2,8 +2,10 @@
 
 pub mod access;
 pub mod connections;
+pub mod csv;
 pub mod devices;
 pub mod events;
+pub mod file_sessions;
 pub mod identity;
 pub mod local;
 pub mod recordings;

@@ -1,4 +1,4 @@
-//! JSON lists that are written while they are read, in bounded memory.
+//! Lists that are written while they are read, in bounded memory.
 
 use std::future::Future;
 
@@ -19,7 +19,9 @@ use crate::http::problem::{Problem, chain};
 /// Chunks that are read before the client has taken those before; a full queue stops the reading.
 const AHEAD: usize = 2;
 
-/// Items of a JSON list, separated by commas.
+pub const JSON: &str = "application/json";
+
+/// Items of a JSON list, separated by commas; or a chunk of text that was written otherwise.
 #[derive(Debug, Default)]
 pub struct Items {
     text: Vec<u8>,
@@ -28,6 +30,10 @@ pub struct Items {
 impl Items {
     pub fn with_capacity(bytes: usize) -> Self {
         Self { text: Vec::with_capacity(bytes) }
+    }
+
+    pub fn written(text: Vec<u8>) -> Self {
+        Self { text }
     }
 
     pub fn push<T: Serialize>(&mut self, item: &T) -> Result<(), StoreError> {
@@ -39,28 +45,63 @@ impl Items {
     }
 }
 
-/// Answers `head`, the items of all chunks, and `tail`.
+/// What stands around the chunks of a list.
+struct Frame {
+    content_type: &'static str,
+    head: Vec<u8>,
+    separator: &'static [u8],
+    tail: &'static [u8],
+}
+
+/// Answers JSON: `head`, the items of all chunks with commas between them, and `tail`.
 ///
-/// `next` reads the chunk after a position, and says where to go on, if anywhere. The first chunk is read
-/// before the answer begins, so that what fails at once is told as a problem. What fails later
-/// breaks the connection off: the client sees that the document is not complete.
+/// See [`text`] for how it is read.
 pub async fn list<P, F, R>(
-    head: &'static str,
+    head: impl Into<String>,
     tail: &'static str,
     first: P,
-    mut next: F,
+    next: F,
 ) -> Result<Response, Problem>
 where
     P: Send + 'static,
     F: FnMut(P) -> R + Send + 'static,
     R: Future<Output = Result<(Items, Option<P>), StoreError>> + Send + 'static,
 {
+    let head = head.into().into_bytes();
+    stream_in(Frame { content_type: JSON, head, separator: b",", tail: tail.as_bytes() }, first, next).await
+}
+
+/// Answers text: `head`, and the chunks one after the other.
+///
+/// `next` reads the chunk after a position, and says where to go on, if anywhere. The first chunk is read
+/// before the answer begins, so that what fails at once is told as a problem. What fails later
+/// breaks the connection off: the client sees that the document is not complete.
+pub async fn text<P, F, R>(
+    content_type: &'static str,
+    head: Vec<u8>,
+    first: P,
+    next: F,
+) -> Result<Response, Problem>
+where
+    P: Send + 'static,
+    F: FnMut(P) -> R + Send + 'static,
+    R: Future<Output = Result<(Items, Option<P>), StoreError>> + Send + 'static,
+{
+    stream_in(Frame { content_type, head, separator: b"", tail: b"" }, first, next).await
+}
+
+async fn stream_in<P, F, R>(frame: Frame, first: P, mut next: F) -> Result<Response, Problem>
+where
+    P: Send + 'static,
+    F: FnMut(P) -> R + Send + 'static,
+    R: Future<Output = Result<(Items, Option<P>), StoreError>> + Send + 'static,
+{
+    let Frame { content_type, head: mut opening, separator, tail } = frame;
     let (items, position) = next(first).await?;
     let mut begun = !items.text.is_empty();
-    let mut opening = head.as_bytes().to_vec();
     opening.extend_from_slice(&items.text);
     if position.is_none() {
-        opening.extend_from_slice(tail.as_bytes());
+        opening.extend_from_slice(tail);
     }
     let (out, chunks) = mpsc::channel(AHEAD);
     // Ends when the list does, or with the body when the client goes away.
@@ -69,16 +110,16 @@ where
         let _owned = &reader;
         chunk.map(|(mut text, last)| {
             if !text.is_empty() && std::mem::replace(&mut begun, true) {
-                text.insert(0, b',');
+                text.splice(0..0, separator.iter().copied());
             }
             if last {
-                text.extend_from_slice(tail.as_bytes());
+                text.extend_from_slice(tail);
             }
             Bytes::from(text)
         })
     });
     let body = stream::once(async move { Ok(Bytes::from(opening)) }).chain(rest).fuse();
-    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response())
+    Ok(([(header::CONTENT_TYPE, content_type)], Body::from_stream(body)).into_response())
 }
 
 /// Reads chunks while earlier ones are on their way to the client.
@@ -113,5 +154,5 @@ pub fn whole(head: &str, items: Items, tail: &str) -> Response {
     let mut text = head.as_bytes().to_vec();
     text.extend_from_slice(&items.text);
     text.extend_from_slice(tail.as_bytes());
-    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+    ([(header::CONTENT_TYPE, JSON)], text).into_response()
 }
