@@ -61,7 +61,7 @@ function session(c, user, tab) {
   const key = `${user.id} ${c.id} ${tab ?? ''}`;
   const known = open.get(key);
   if (known?.live) return known;
-  const made = { id: id('fsess'), userId: user.id, username: user.name, protocol: c.protocol === 'ssh' ? 'sftp' : c.protocol, startedAt: iso(Date.now()), endedAt: null, connectionId: c.id, connectionName: c.name, eventCount: 0, live: true, clientAddress: '127.0.0.1', clientKind: 'web', target: `${c.username}@${c.host}:${c.port}`, endReason: null, endDetail: null, accessSessionId: null, bytesUp: 0, bytesDown: 0, failedCount: 0, legalHold: false };
+  const made = { id: id('fsess'), userId: user.id, username: user.name, protocol: c.protocol === 'ssh' ? 'sftp' : c.protocol, startedAt: iso(Date.now()), endedAt: null, connectionId: c.id, connectionName: c.name, eventCount: 0, live: true, clientAddress: '127.0.0.1', clientKind: 'web', target: `${c.username}@${c.host}:${c.port}`, endReason: null, endDetail: null, accessSessionId: null, bytesUp: 0, bytesDown: 0, failedCount: 0, legalHold: false, node: 'node-a' };
   sessions.push(made);
   events.set(made.id, []);
   open.set(key, made);
@@ -69,7 +69,7 @@ function session(c, user, tab) {
 }
 function note(s, action, path, more = {}) {
   const list = events.get(s.id), size = more.size ?? null, outcome = more.outcome ?? 'ok';
-  list.push({ id: id('evt'), timestamp: more.timestamp ?? iso(Date.now()), action, path, detail: more.detail ?? (size === null ? '' : `${size} bytes`), newPath: null, size, sha256: null, outcome, error: '', durationMs: 4, offset: 0, entries: null, ...more, timestamp: more.timestamp ?? iso(Date.now()) });
+  list.push({ id: id('evt'), timestamp: more.timestamp ?? iso(Date.now()), action, path, detail: more.detail ?? (size === null ? '' : `${size} bytes`), newPath: null, size, sha256: null, outcome, error: null, durationMs: 4, offset: 0, entries: null, ...more, timestamp: more.timestamp ?? iso(Date.now()) });
   s.eventCount += 1;
   if (outcome !== 'ok') s.failedCount += 1;
   if (action === 'upload') s.bytesUp += size ?? 0;
@@ -77,7 +77,7 @@ function note(s, action, path, more = {}) {
 }
 for (let i = 0; i < (connections.length ? Number(process.env.MOCK_FILE_SESSIONS ?? 180) : 0); i++) {
   const able = connections.filter((c) => FILES.has(c.protocol)), c = able[(i * 5) % able.length], [userId, username] = people[(i * 7) % 3], began = START - i * 3.1 * HOUR - HOUR, native = i % 3 === 1;
-  const s = { id: id('fsess'), userId, username, protocol: c.protocol !== 'ssh' ? c.protocol : native ? ['sftp', 'scp', 'rsync'][i % 3] ?? 'sftp' : 'sftp', startedAt: iso(began), endedAt: i < 2 ? null : iso(began + (40 + ((i * 7919) % 3000)) * 1000), connectionId: c.id, connectionName: c.name, eventCount: 0, live: i < 2, clientAddress: i % 2 ? '10.0.4.20' : '192.168.7.31', clientKind: native ? 'native' : 'web', target: `${c.username}@${c.host}:${c.port}`, endReason: i < 2 ? null : ['closed', 'closed', 'idle', 'client_lost', 'terminated'][i % 5], endDetail: null, accessSessionId: null, bytesUp: 0, bytesDown: 0, failedCount: 0, legalHold: i === 4 };
+  const s = { id: id('fsess'), userId, username, protocol: c.protocol !== 'ssh' ? c.protocol : native ? ['sftp', 'scp', 'rsync'][i % 3] ?? 'sftp' : 'sftp', startedAt: iso(began), endedAt: i < 2 ? null : iso(began + (40 + ((i * 7919) % 3000)) * 1000), connectionId: c.id, connectionName: c.name, eventCount: 0, live: i < 2, clientAddress: i % 2 ? '10.0.4.20' : '192.168.7.31', clientKind: native ? 'native' : 'web', target: `${c.username}@${c.host}:${c.port}`, endReason: i < 2 ? null : ['closed', 'closed', 'idle', 'client_lost', 'terminated'][i % 5], endDetail: null, accessSessionId: null, bytesUp: 0, bytesDown: 0, failedCount: 0, legalHold: i === 4, node: 'node-a' };
   sessions.push(s);
   events.set(s.id, []);
   for (let n = 0; n < (i === 2 ? 4000 : 6 + (i % 30)); n++) {
@@ -96,10 +96,10 @@ const uploads = new Map();
 const on = (act, action) => (given) => {
   const { m, user, req, res, q } = given, c = connections.find((one) => one.id === m[1]) ?? fail(404, 'there is no such connection', undefined, 'not_found');
   if (!FILES.has(c.protocol) || !c.policy.allowFiles) fail(403, 'the policy of this connection allows no files', undefined, 'files_not_allowed');
-  if (c.host === 'nowhere') fail(502, `${c.host} did not answer within 10 s`, undefined, 'unreachable');
-  if (c.host === 'changed.lan') fail(502, 'the host key is another one than the pinned one', undefined, 'host_key');
+  if (c.host === 'nowhere') fail(502, `${c.host} did not answer within 10 s`, undefined, 'target_unreachable');
+  if (c.host === 'changed.lan') fail(502, 'the host key is another one than the pinned one', undefined, 'target_host_key');
   const tab = req.headers['sojourn-tab'] ?? q.get('tab');
-  if (c.auth === 'prompt' && !passwords.has(`${c.id} ${tab}`) && action !== 'login') fail(401, `the password of ${c.username} at the target is needed`, undefined, 'password_needed');
+  if (c.auth === 'prompt' && !passwords.has(`${c.id} ${tab}`) && action !== 'login') fail(409, `this connection asks for the target's password`, undefined, 'password_needed');
   const s = session(c, user, tab), root = tree(c), path = queryPath(req);
   res.setHeader('Sojourn-File-Session', s.id);
   const denied = (what, size = 0) => {
@@ -107,7 +107,7 @@ const on = (act, action) => (given) => {
     const why = p.readOnly ? 'the connection is read-only' : p.noDelete && (what === 'delete') ? 'nothing may be deleted or replaced on this connection' : p.maxUploadBytes !== null && size > p.maxUploadBytes ? `files of more than ${p.maxUploadBytes} bytes may not be sent to this connection` : null;
     if (!why) return;
     note(s, what, text(path ?? []), { outcome: 'denied', error: why });
-    fail(size && !p.readOnly ? 413 : 403, why, undefined, 'denied');
+    fail(size && !p.readOnly ? 413 : 403, why, undefined, size && !p.readOnly ? 'upload_limit' : 'denied_by_policy');
   };
   return act({ ...given, c, s, root, path, tab, denied });
 };
@@ -129,25 +129,25 @@ export const fileRoutes = [
   ['GET', /^\/files\/([^/]+)\/list$/, on(async ({ root, path, c, s, res, req }) => {
     const where = path ?? (c.protocol === 'smb' || c.protocol === 'ftp' ? [] : ['home', c.username || 'guest']), node = find(root, where);
     if (node.kind !== 'folder') fail(409, `${text(where)} is no folder`, undefined, 'not_a_folder');
-    if (node.locked) { note(s, 'browse', text(where), { outcome: 'failed', error: 'permission denied' }); fail(403, `${text(where)}: the target refused it`, undefined, 'target_denied'); }
-    const write = lines(res);
-    write({ path: text(where), capabilities: capabilities(c) });
+    if (node.locked) { note(s, 'browse', text(where), { outcome: 'failed', error: 'permission denied' }); fail(403, `${text(where)}: the target refused it`, undefined, 'denied_by_target'); }
+    res.setHeader('Content-Type', 'application/json');
+    res.write(`{"path":${JSON.stringify(text(where))},"capabilities":${JSON.stringify(capabilities(c))},"entries":[`);
     let n = 0;
-    for (const [name, child] of node.children) { write(entry(child, [...where, name])); if (++n % 4000 === 0) await slow(15); if (res.destroyed) return; }
+    for (const [name, child] of node.children) { res.write((n ? ',' : '') + JSON.stringify(entry(child, [...where, name]))); if (++n % 4000 === 0) await slow(15); if (res.destroyed) return; }
     note(s, 'browse', text(where), { entries: n, detail: `${n} entries` });
-    res.end();
+    res.end(']}');
   })],
   ['GET', /^\/files\/([^/]+)\/stat$/, on(({ root, path, c }) => { const node = find(root, path); return { ...entry(node, path), etag: etag(node), capabilities: capabilities(c) }; })],
   ['GET', /^\/files\/([^/]+)\/content$/, on(({ root, path, s, req, res, q }) => {
     const node = find(root, path);
     if (node.kind !== 'file') fail(409, `${text(path)} is a folder`, undefined, 'is_a_folder');
-    if (node.locked) { note(s, 'download', text(path), { outcome: 'failed', error: 'permission denied' }); fail(403, `${text(path)}: the target refused it`, undefined, 'target_denied'); }
+    if (node.locked) { note(s, 'download', text(path), { outcome: 'failed', error: 'permission denied' }); fail(403, `${text(path)}: the target refused it`, undefined, 'denied_by_target'); }
     const data = node.data ?? Buffer.alloc(Math.min(node.size, 1e6), 65), range = /bytes=(\d+)-(\d*)/.exec(req.headers.range ?? ''), from = range ? Number(range[1]) : 0, to = range?.[2] ? Math.min(Number(range[2]) + 1, data.length) : data.length;
     if (range && from >= data.length) fail(416, 'there is nothing there', undefined, 'range');
     const name = path.at(-1), type = /\.png$/.test(name) ? 'image/png' : q.get('download') ? 'application/octet-stream' : 'text/plain; charset=utf-8';
     res.writeHead(range ? 206 : 200, { 'Content-Type': type, ETag: etag(node), 'Content-Length': to - from, 'Content-Disposition': `${q.get('download') ? 'attachment' : 'inline'}; filename*=UTF-8''${encodeURIComponent(name)}`, 'Content-Security-Policy': 'sandbox', 'X-Content-Type-Options': 'nosniff' });
     res.end(data.subarray(from, to));
-    note(s, 'download', text(path), { size: to - from, sha256: createHash('sha256').update(data).digest('hex') });
+    note(s, 'download', text(path), { size: to - from, sha256: range ? null : createHash('sha256').update(data).digest('hex'), offset: from });
   })],
   ['PUT', /^\/files\/([^/]+)\/content$/, on(async ({ root, path, s, req, q, raw, denied }) => {
     denied('upload', raw.length);
@@ -169,7 +169,7 @@ export const fileRoutes = [
   ['GET', /^\/files\/([^/]+)\/uploads\/([^/]+)$/, on(({ m }) => { const u = uploads.get(m[2]) ?? fail(404, 'there is no such upload', undefined, 'not_found'); return { id: u.id, path: text(u.path), size: u.size, offset: u.offset }; })],
   ['PATCH', /^\/files\/([^/]+)\/uploads\/([^/]+)$/, on(async ({ m, req, res, raw }) => {
     const u = uploads.get(m[2]) ?? fail(404, 'there is no such upload', undefined, 'not_found');
-    if (Number(req.headers['upload-offset']) !== u.offset) fail(409, `the next piece begins at ${u.offset}`, undefined, 'offset');
+    if (Number(req.headers['upload-offset']) !== u.offset) fail(409, `the next piece begins at ${u.offset}`, undefined, 'offset_mismatch');
     await slow(Number(process.env.MOCK_PIECE_MS ?? 250));
     u.offset += raw.length;
     u.hash.update(raw);
@@ -221,7 +221,7 @@ export const fileRoutes = [
     for (const one of body.paths.map(parts)) {
       const node = find(root, one, false), n = countOf(node);
       for (let i = 0; i < n; i += Math.max(1, Math.ceil(n / 8))) { write({ path: text(one), done: done + i, failed, bytes: 0 }); await slow(40); }
-      if (node.locked) { failed += 1; write({ path: text(one), done, failed, bytes: 0, error: 'permission denied', code: 'target_denied' }); note(s, 'delete', text(one), { outcome: 'failed', error: 'permission denied' }); continue; }
+      if (node.locked) { failed += 1; write({ path: text(one), done, failed, bytes: 0, error: 'permission denied', code: 'denied_by_target' }); note(s, 'delete', text(one), { outcome: 'failed', error: 'permission denied' }); continue; }
       parent(root, one).children.delete(one.at(-1));
       done += n;
       note(s, 'delete', text(one));
@@ -242,7 +242,7 @@ export const fileRoutes = [
     res.end();
   })],
   ['GET', /^\/files\/([^/]+)\/archive$/, on(({ res }) => { res.writeHead(200, { 'Content-Type': 'application/zip', 'Content-Disposition': "attachment; filename=files.zip" }); res.end(Buffer.from('UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==', 'base64')); })],
-  ['POST', /^\/files\/([^/]+)\/login$/, on(({ body, c, tab, s }) => { if (body.password === 'wrong') fail(401, 'the target refused the password', undefined, 'login_refused'); passwords.add(`${c.id} ${tab}`); return { fileSession: s.id, capabilities: capabilities(c) }; }, 'login')],
+  ['POST', /^\/files\/([^/]+)\/login$/, on(({ body, c, tab, s }) => { if (body.password === 'wrong') fail(403, 'the target refused the password', undefined, 'login_refused'); passwords.add(`${c.id} ${tab}`); return { fileSession: s.id, capabilities: capabilities(c) }; }, 'login')],
   ['DELETE', /^\/files\/([^/]+)\/session$/, on(({ s, res, c, tab }) => { Object.assign(s, { live: false, endedAt: iso(Date.now()), endReason: 'closed' }); passwords.delete(`${c.id} ${tab}`); res.writeHead(204).end(); }, 'login')],
   ['POST', /^\/files\/([^/]+)\/session\/close$/, on(({ s, res }) => { Object.assign(s, { live: false, endedAt: iso(Date.now()), endReason: 'closed' }); res.writeHead(204).end(); }, 'login')],
 

@@ -131,7 +131,7 @@ export async function call(method: Method, path: string, options: Options = {}):
   const response = await send(method, path, options);
   if (response.ok) return response;
   const error = await problem(response);
-  if (error.status === 401 && error.code !== 'password_needed') onLoggedOut();
+  if (error.status === 401) onLoggedOut();
   throw error;
 }
 

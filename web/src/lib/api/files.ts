@@ -100,6 +100,7 @@ export interface FileSession {
   bytesDown: number;
   failedCount: number;
   legalHold: boolean;
+  node: string;
 }
 
 export interface FileSessionPage extends Page {
@@ -116,12 +117,16 @@ export interface FileEvent {
   size: number | null;
   sha256: string | null;
   outcome: FileOutcome;
-  error: string;
+  error: string | null;
   durationMs: number;
   offset: number;
   entries: number | null;
 }
 
-export interface FileEventPage extends Page {
+/** Without page and limit there are no numbers. */
+export interface FileEventPage {
   events: FileEvent[];
+  page: number | null;
+  limit: number | null;
+  total: number | null;
 }

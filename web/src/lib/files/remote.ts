@@ -1,6 +1,7 @@
 // What can be done with the files of a connection, over HTTP.
-import type { Capabilities, FileEntry, FileStat, ProgressLine, RawPath, UploadState, Written } from '../api/files';
+import type { FileEntry, FileStat, ProgressLine, RawPath, UploadState, Written } from '../api/files';
 import { api, apiPath, ApiError, call, lines } from '../api/client';
+import { ListingReader, type ListHead } from './listing';
 import type { WirePath } from './paths';
 
 const KEY = 'sojourn.files.tab';
@@ -39,26 +40,23 @@ if (typeof addEventListener === 'function') {
   });
 }
 
-export interface ListHead {
-  path: string;
-  rawPath?: string;
-  capabilities: Capabilities;
-}
-type ListLine = (FileEntry & { capabilities?: undefined; error?: undefined }) | (ListHead & { kind?: undefined; error?: undefined }) | { error: string; code?: string; kind?: undefined; capabilities?: undefined };
-
 /** Reads a folder as its entries arrive; without a path the one where the connection begins. */
 export async function list(connection: string, path: WirePath | null, signal: AbortSignal, head: (head: ListHead) => void, entries: (entries: FileEntry[]) => void): Promise<void> {
-  const response = await call('GET', at(connection, 'list', path === null ? {} : { path }), { signal, headers: { ...TAB, Accept: 'application/x-ndjson' } });
+  const response = await call('GET', at(connection, 'list', path === null ? {} : { path }), { signal, headers: { ...TAB } });
   used.add(connection);
-  await lines<ListLine>(response, (found) => {
-    const some: FileEntry[] = [];
-    for (const line of found) {
-      if (line.capabilities) head(line);
-      else if (line.kind) some.push(line);
-      else if (line.error) throw new ApiError(502, line.code ?? 'interrupted', line.error);
+  const listing = new ListingReader(head, entries);
+  const cut = () => new ApiError(502, 'interrupted', 'Reading the folder was cut off before its end.');
+  try {
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const part = await reader?.read();
+      if (!part || part.done) break;
+      listing.add(part.value);
     }
-    if (some.length) entries(some);
-  });
+  } catch (error) {
+    throw signal.aborted ? error : cut();
+  }
+  if (!listing.complete) throw cut();
 }
 
 export const stat = (connection: string, path: WirePath, signal?: AbortSignal) => json<FileStat>('GET', at(connection, 'stat', { path }), undefined, { signal });

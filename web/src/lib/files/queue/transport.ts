@@ -41,7 +41,7 @@ export const transport: Transport = {
       answer = await send('PATCH', uploads.piecePath(connection, id), piece, { 'Upload-Offset': String(offset) }, signal, progress);
     } catch (error) {
       // An earlier try may have got further than this page heard of.
-      if (error instanceof ApiError && error.status === 409) return (await uploads.state(connection, id, signal)).offset;
+      if (error instanceof ApiError && error.code === 'offset_mismatch') return (await uploads.state(connection, id, signal)).offset;
       throw error;
     }
     const told = Number(answer.getResponseHeader('Upload-Offset') ?? NaN);

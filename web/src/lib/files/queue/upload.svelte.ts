@@ -49,6 +49,8 @@ export interface Surroundings {
 export const WHOLE = 4 * 1024 * 1024;
 export const PIECE = 8 * 1024 * 1024;
 const TRIES = 6;
+/** Conflicts that are over soon. */
+const PASSING = new Set(['upload_busy', 'too_many_uploads', 'session_over']);
 
 export class Item {
   state = $state<ItemState>('waiting');
@@ -326,8 +328,7 @@ export class UploadJob {
       this.set(item, 'nofile', message);
       return false;
     }
-    if (status === 409 && !item.overwrite && code !== 'offset') {
-      if (item.upload && code !== 'exists') return this.#later(item, message, tries, signal);
+    if (code === 'exists' && !item.overwrite) {
       item.upload = null;
       item.done = 0;
       if (!this.answer) {
@@ -339,7 +340,7 @@ export class UploadJob {
       return false;
     }
     // A browser does not say why nothing came back. Others pass by themselves.
-    if (status === 0 || status === 429 || status === 409 || status === 502 || status === 503 || status === 504) return this.#later(item, message, tries, signal);
+    if (status === 0 || status === 429 || status === 502 || status === 503 || status === 504 || PASSING.has(code)) return this.#later(item, message, tries, signal);
     this.set(item, 'failed', message);
     return false;
   }
