@@ -1,6 +1,7 @@
 // What the Connect page asks for, and what its form sends.
-import type { AuthKind, Connection, ConnectionPolicy, Protocol } from '../../lib/api/access';
-import { PROTOCOLS } from '../../lib/access/words';
+import type { AuthKind, Connection, ConnectionOptions, ConnectionPolicy, Protocol } from '../../lib/api/access';
+import type { FilePolicy } from '../../lib/api/files';
+import { PROTOCOLS, size } from '../../lib/access/words';
 import { duration } from '../../lib/time';
 
 export interface ConnectionFilter {
@@ -15,6 +16,7 @@ export function readFilter(query: URLSearchParams): ConnectionFilter {
   return { q: of('q'), folder: of('folder'), tag: of('tag'), protocol: of('protocol') };
 }
 
+export const NO_RULES: FilePolicy = { readOnly: false, noDelete: false, maxUploadBytes: null, maxDownloadBytes: null, allow: [], deny: [] };
 export const DEFAULT_POLICY: ConnectionPolicy = {
   record: 'mandatory',
   recordInput: false,
@@ -22,7 +24,7 @@ export const DEFAULT_POLICY: ConnectionPolicy = {
   allowForwarding: true,
   allowAgent: false,
   allowFiles: true,
-  files: { readOnly: false, noDelete: false, maxUploadBytes: null, maxDownloadBytes: null, allow: [], deny: [] },
+  files: NO_RULES,
   tellWatched: true,
   idleLimitSeconds: null,
   timeLimitSeconds: null,
@@ -43,6 +45,7 @@ export interface Draft {
   tags: string;
   notes: string;
   policy: ConnectionPolicy;
+  options: Required<ConnectionOptions>;
 }
 
 export function draftOf(connection: Connection | null): Draft {
@@ -60,20 +63,28 @@ export function draftOf(connection: Connection | null): Draft {
     folder: connection?.folder ?? '',
     tags: connection?.tags.join(', ') ?? '',
     notes: connection?.notes ?? '',
-    policy: { ...DEFAULT_POLICY, ...connection?.policy },
+    policy: { ...DEFAULT_POLICY, ...connection?.policy, files: { ...NO_RULES, ...connection?.policy.files } },
+    options: { tls: connection?.options?.tls ?? 'explicit', share: connection?.options?.share ?? '', domain: connection?.options?.domain ?? '', root: connection?.options?.root ?? '' },
   };
 }
 
 export const tagsOf = (text: string) => [...new Set(text.split(',').map((tag) => tag.trim()).filter(Boolean))];
 
 /** What the server is sent. A secret that was not typed anew is left out, and so stays as it is. */
-export function bodyOf(draft: Draft): Record<string, unknown> {
+export function bodyOf(draft: Draft, hadRules = false): Record<string, unknown> {
   const secret: Record<string, unknown> = {};
   if (draft.auth === 'password' && draft.password) secret.password = draft.password;
   if (draft.auth === 'key' && draft.privateKey.trim()) {
     secret.privateKey = draft.privateKey.trim() + '\n';
     if (draft.passphrase) secret.passphrase = draft.passphrase;
   }
+  const { tls, share, domain, root } = draft.options;
+  const options: ConnectionOptions = {
+    ...(draft.protocol === 'ftp' ? { tls } : {}),
+    ...(draft.protocol === 'smb' && share.trim() ? { share: share.trim() } : {}),
+    ...(draft.protocol === 'smb' && domain.trim() ? { domain: domain.trim() } : {}),
+    ...(draft.protocol !== 'telnet' && root.trim() ? { root: root.trim() } : {}),
+  };
   return {
     name: draft.name.trim(),
     protocol: draft.protocol,
@@ -86,8 +97,15 @@ export function bodyOf(draft: Draft): Record<string, unknown> {
     folder: draft.folder.trim(),
     tags: tagsOf(draft.tags),
     notes: draft.notes.trim(),
-    policy: draft.policy,
+    policy: sentPolicy(draft.policy, hadRules),
+    ...(Object.keys(options).length || draft.protocol !== 'telnet' ? { options } : {}),
   };
+}
+
+/** Rules for files that say nothing are left out, unless they take away some that were there. */
+function sentPolicy(policy: ConnectionPolicy, hadRules: boolean): Partial<ConnectionPolicy> {
+  const { files, ...rest } = policy;
+  return hadRules || JSON.stringify(files) !== JSON.stringify(NO_RULES) ? policy : rest;
 }
 
 /** What a connection's policy lets happen, in a line. */
@@ -96,6 +114,12 @@ export function policyLine(policy: ConnectionPolicy): string {
   if (policy.record !== 'off' && policy.recordInput) words.push('keys too');
   const barred = [!policy.allowFiles && 'files', !policy.allowForwarding && 'forwarding'].filter(Boolean);
   if (barred.length) words.push(`no ${barred.join(', no ')}`);
+  const { files } = policy;
+  if (files?.readOnly) words.push('files are read-only');
+  else if (files?.noDelete) words.push('no files are deleted');
+  if (files?.maxUploadBytes) words.push(`uploads up to ${size(files.maxUploadBytes)}`);
+  if (files?.maxDownloadBytes) words.push(`downloads up to ${size(files.maxDownloadBytes)}`);
+  if (files && files.allow.length + files.deny.length) words.push('rules for paths');
   if (policy.allowAgent) words.push('agent allowed');
   if (policy.idleLimitSeconds) words.push(`ends after ${duration(policy.idleLimitSeconds * 1000)} idle`);
   if (policy.timeLimitSeconds) words.push(`ends after ${duration(policy.timeLimitSeconds * 1000)}`);
