@@ -80,6 +80,18 @@ const NEEDS: &[Need] = &[
         present: || program("telnetd").is_some(),
     },
     Need {
+        name: "the Samba server",
+        package: "samba",
+        without: "tests with a real SMB target",
+        present: || Path::new("/usr/sbin/smbd").is_file(),
+    },
+    Need {
+        name: "smbclient",
+        package: "smbclient",
+        without: "the comparison with Samba's own client",
+        present: || program("smbclient").is_some(),
+    },
+    Need {
         name: "sshpass",
         package: "sshpass",
         without: "logins of a real SSH client by password",

@@ -40,6 +40,11 @@ impl Account {
         writeln!(file, "{}", public_key.trim()).expect("authorized_keys");
     }
 
+    /// Makes a file or a folder the user's.
+    pub fn own(&self, path: &Path) {
+        std::os::unix::fs::chown(path, Some(self.uid), Some(self.uid)).expect("a new owner");
+    }
+
     /// Writes a file into the home directory, owned by the user.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let file = self.home.join(name);

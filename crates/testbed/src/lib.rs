@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod process;
 pub mod python;
 pub mod run;
+pub mod samba;
 pub mod skip;
 pub mod ssh_client;
 pub mod sshd;

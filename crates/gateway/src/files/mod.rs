@@ -54,7 +54,7 @@ pub async fn open_with(
     match protocol {
         Protocol::Ssh | Protocol::Sftp => sftp::open(target, credential, rules, patience).await,
         Protocol::Ftp => ftp::open(target, credential, rules, patience).await,
-        Protocol::Smb => smb::open(target, credential, rules).await,
+        Protocol::Smb => smb::open(target, credential, rules, patience).await,
         Protocol::Telnet => Err(ConnectError::new(EndReason::Denied, "a Telnet connection has no files")),
     }
 }
