@@ -274,6 +274,11 @@ impl FileJournal {
         self.0.shared.ending()
     }
 
+    /// Ends the session when this is dropped, unless it has ended.
+    pub fn ends_as(&self, reason: EndReason) -> EndsAs {
+        EndsAs(Arc::clone(&self.0.shared), reason)
+    }
+
     /// Ends the session: nothing is noted afterwards. Resolves when its row is ended.
     pub async fn end(self, reason: EndReason, detail: impl Into<String>) {
         let shared = Arc::clone(&self.0.shared);
@@ -281,6 +286,17 @@ impl FileJournal {
         shared.closed.cancel();
         drop(self);
         shared.over().await;
+    }
+}
+
+/// How a session ends whose task is dropped.
+#[derive(Debug)]
+pub struct EndsAs(Arc<Shared>, EndReason);
+
+impl Drop for EndsAs {
+    fn drop(&mut self) {
+        self.0.end(self.1, "");
+        self.0.closed.cancel();
     }
 }
 

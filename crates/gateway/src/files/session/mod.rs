@@ -24,7 +24,7 @@ use sojourn_domain::{
 use self::operation::Operation;
 pub use self::{
     hub::{FileHub, FileHubDeps, FileOpening, FileSessionHandle},
-    journal::{FileEnded, FileFacts, FileJournal},
+    journal::{EndsAs, FileEnded, FileFacts, FileJournal},
     transfer::{Browsing, Reading, Writing, Written},
 };
 use crate::files::{Capabilities, Entry, EntryKind, FsError, FsErrorKind, RemoteFs, RemotePath, WriteMode};
@@ -156,12 +156,36 @@ impl FileSession {
 
     /// Writes a file. [`Writing::finish`] says that all of it arrived.
     pub async fn write(&self, path: &RemotePath, mode: WriteMode) -> Result<Writing, FileError> {
+        self.write_with(path, mode, None).await
+    }
+
+    /// The same; a file that was not there before gets these permissions, where the target has such.
+    pub async fn write_with(
+        &self,
+        path: &RemotePath,
+        mode: WriteMode,
+        permissions: Option<u32>,
+    ) -> Result<Writing, FileError> {
         let operation = self.enter(FileAction::Upload, path, None).await?;
-        Writing::open(operation, Arc::clone(&self.fs), Arc::clone(&self.policy), path.clone(), mode).await
+        let (fs, policy) = (Arc::clone(&self.fs), Arc::clone(&self.policy));
+        Writing::open(operation, fs, policy, path.clone(), mode, permissions).await
     }
 
     pub async fn mkdir(&self, path: &RemotePath) -> Result<(), FileError> {
-        self.enter(FileAction::Mkdir, path, None).await?.run(self.fs.mkdir(path)).await
+        self.mkdir_with(path, None).await
+    }
+
+    /// The same, with permissions, where the target has such.
+    pub async fn mkdir_with(&self, path: &RemotePath, permissions: Option<u32>) -> Result<(), FileError> {
+        let operation = self.enter(FileAction::Mkdir, path, None).await?;
+        let made = async {
+            self.fs.mkdir(path).await?;
+            match permissions.filter(|_| self.fs.capabilities().permissions) {
+                Some(permissions) => self.fs.set_permissions(path, permissions).await,
+                None => Ok(()),
+            }
+        };
+        operation.run(made).await
     }
 
     pub async fn remove_file(&self, path: &RemotePath) -> Result<(), FileError> {
@@ -187,13 +211,31 @@ impl FileSession {
     }
 
     pub async fn set_permissions(&self, path: &RemotePath, permissions: u32) -> Result<(), FileError> {
-        let operation = self.enter(FileAction::Chmod, path, None).await?;
-        operation.run(self.fs.set_permissions(path, permissions)).await
+        self.set_attributes(path, Some(permissions), None).await
     }
 
     pub async fn set_modified(&self, path: &RemotePath, modified: Timestamp) -> Result<(), FileError> {
+        self.set_attributes(path, None, Some(modified)).await
+    }
+
+    /// Permissions and the time of the last change, in one operation.
+    pub async fn set_attributes(
+        &self,
+        path: &RemotePath,
+        permissions: Option<u32>,
+        modified: Option<Timestamp>,
+    ) -> Result<(), FileError> {
         let operation = self.enter(FileAction::Chmod, path, None).await?;
-        operation.run(self.fs.set_modified(path, modified)).await
+        let set = async {
+            if let Some(permissions) = permissions {
+                self.fs.set_permissions(path, permissions).await?;
+            }
+            if let Some(modified) = modified {
+                self.fs.set_modified(path, modified).await?;
+            }
+            Ok(())
+        };
+        operation.run(set).await
     }
 
     pub async fn truncate(&self, path: &RemotePath, length: u64) -> Result<(), FileError> {

@@ -117,18 +117,21 @@ impl Operation {
         }
     }
 
-    /// Bytes were moved that stand at `offset` in the file.
-    pub(super) fn moved(&self, offset: u64, bytes: &[u8], up: bool) {
-        let length = bytes.len() as u64;
+    /// So many bytes of a transfer are there where they were to go.
+    pub(super) fn moved(&self, length: u64, up: bool) {
         self.journal.shared().touch();
         self.journal.shared().count(if up { length } else { 0 }, if up { 0 } else { length });
+        self.know(|fact| *fact.bytes.get_or_insert(0) += length);
+    }
+
+    /// Bytes went past that stand at `offset` in the file.
+    pub(super) fn passed(&self, offset: u64, bytes: &[u8]) {
         let mut pending = lock(&self.pending);
         let Some(pending) = pending.as_mut() else { return };
-        *pending.fact.bytes.get_or_insert(0) += length;
         match &mut pending.hash {
             Some(hash) if hash.bytes == offset => {
                 hash.context.update(bytes);
-                hash.bytes += length;
+                hash.bytes += bytes.len() as u64;
             }
             Some(_) => pending.hash = None,
             None => {}
@@ -148,6 +151,11 @@ impl Operation {
         pending.fact.sha256.clone_from(&hash);
         pending.send(self.journal.shared());
         hash
+    }
+
+    /// It came to nothing, and another operation takes its place.
+    pub(super) fn forget(self) {
+        lock(&self.pending).take();
     }
 
     pub(super) fn denied(self, denial: Denial) -> FileError {

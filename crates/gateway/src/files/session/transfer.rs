@@ -6,7 +6,9 @@ use bytes::Bytes;
 use sojourn_domain::files::{Denial, FilePolicy};
 
 use super::{FileError, is_file, operation::Operation};
-use crate::files::{Entry, FsErrorKind, Listing, ReadFile, RemoteFs, RemotePath, WriteFile, WriteMode};
+use crate::files::{
+    Entry, FsError, FsErrorKind, FsResult, Listing, ReadFile, RemoteFs, RemotePath, WriteFile, WriteMode,
+};
 
 /// A folder being read.
 pub struct Browsing {
@@ -69,6 +71,18 @@ fn refuse(operation: &mut Option<Operation>, refused: FileError) -> FileError {
     }
 }
 
+fn deny(operation: &mut Option<Operation>, denial: Denial) -> FileError {
+    match operation.take() {
+        Some(operation) => operation.denied(denial),
+        None => denial.into(),
+    }
+}
+
+/// It failed before, and its event says why.
+fn closed() -> FileError {
+    FsError::new(FsErrorKind::Invalid, "the file is not open any more").into()
+}
+
 /// A file going down.
 pub struct Reading {
     operation: Option<Operation>,
@@ -79,10 +93,10 @@ pub struct Reading {
     /// Where in the file the next bytes stand.
     position: u64,
     length: Option<u64>,
-    /// The file's end was seen, at `position`.
-    at_end: bool,
-    size: Option<u64>,
-    /// What finishing said.
+    /// Where the file ends, as soon as that was seen.
+    end: Option<u64>,
+    /// Bytes that were delivered.
+    delivered: u64,
     sha256: Option<String>,
 }
 
@@ -117,8 +131,8 @@ impl Reading {
             file: Some(file),
             position: offset,
             length,
-            at_end: false,
-            size: None,
+            end: None,
+            delivered: 0,
             sha256: None,
         })
     }
@@ -130,24 +144,38 @@ impl Reading {
 
     /// The file is known to be so long: whoever has read that much in order has all of it.
     pub fn expect_size(&mut self, size: u64) {
-        self.size = Some(size);
+        self.end.get_or_insert(size);
     }
 
     /// The next bytes; `None` at the end of the file, or of what was asked for. [`Self::finish`] ends the operation.
     pub async fn next(&mut self) -> Result<Option<Bytes>, FileError> {
-        let (Some(operation), Some(file)) = (&self.operation, &mut self.file) else { return Ok(None) };
+        let bytes = self.pull().await?;
+        if let Some(bytes) = &bytes {
+            self.deliver(bytes.len() as u64);
+        }
+        Ok(bytes)
+    }
+
+    /// The next bytes, of which [`Self::deliver`] says how many are wanted.
+    pub(crate) async fn pull(&mut self) -> Result<Option<Bytes>, FileError> {
+        let Some(operation) = &self.operation else { return Err(closed()) };
+        let Some(file) = &mut self.file else { return Ok(None) };
         match operation.race(file.next()).await {
             Ok(Some(bytes)) => {
                 let end = self.position + bytes.len() as u64;
                 if let Err(denial) = self.policy.check_download(end) {
-                    return Err(self.deny(denial));
+                    self.file = None;
+                    return Err(deny(&mut self.operation, denial));
                 }
-                operation.moved(self.position, &bytes, false);
+                operation.passed(self.position, &bytes);
                 self.position = end;
                 Ok(Some(bytes))
             }
             Ok(None) => {
-                self.at_end = self.length.is_none();
+                if self.length.is_none() {
+                    self.end = Some(self.position);
+                }
+                self.file = None;
                 Ok(None)
             }
             Err(refused) => {
@@ -157,45 +185,56 @@ impl Reading {
         }
     }
 
-    fn deny(&mut self, denial: Denial) -> FileError {
-        self.file = None;
-        match self.operation.take() {
-            Some(operation) => operation.denied(denial),
-            None => denial.into(),
+    pub(crate) fn deliver(&mut self, length: u64) {
+        self.delivered += length;
+        if let Some(operation) = &self.operation {
+            operation.moved(length, false);
         }
     }
 
     /// Goes on at another place of the file, to its end.
     pub async fn seek(&mut self, offset: u64) -> Result<(), FileError> {
-        let Some(operation) = &self.operation else { return Ok(()) };
+        let Some(operation) = &self.operation else { return Err(closed()) };
         self.file = None;
         match operation.race(self.fs.read(&self.path, offset, None)).await {
             Ok(file) => {
                 self.file = Some(file);
                 self.position = offset;
                 self.length = None;
-                self.at_end = false;
                 Ok(())
             }
             Err(refused) => Err(refuse(&mut self.operation, refused)),
         }
     }
 
-    /// Whether everything has gone through in order from the file's beginning, and only its end is not seen yet.
-    pub fn may_be_whole(&self) -> bool {
-        self.operation.as_ref().and_then(Operation::in_order) == Some(self.position)
+    /// Everything has gone through in order so far, and whether that was all was not seen yet.
+    pub(crate) fn may_be_whole(&self) -> bool {
+        let through = self.operation.as_ref().and_then(Operation::in_order);
+        self.end.is_none() && through == Some(self.position) && self.delivered == self.position
+    }
+
+    /// The whole file has gone through.
+    pub(crate) fn is_whole(&self) -> bool {
+        let through = self.operation.as_ref().and_then(Operation::in_order);
+        through.is_some() && through == self.end && through == Some(self.delivered)
     }
 
     /// Enough was read. Says the file's hash, where all of it went through in order. Without it, a file that is
     /// dropped was interrupted.
     pub fn finish(&mut self) -> Option<String> {
+        let whole = self.is_whole();
         if let Some(operation) = self.operation.take() {
-            let through = operation.in_order();
-            let end = if self.at_end { Some(self.position) } else { self.size };
             self.file = None;
-            self.sha256 = operation.done(through.is_some() && through == end);
+            self.sha256 = operation.done(whole);
         }
         self.sha256.clone()
+    }
+
+    /// It came to nothing, and another operation takes its place.
+    pub(crate) fn forget(mut self) {
+        if let Some(operation) = self.operation.take() {
+            operation.forget();
+        }
     }
 }
 
@@ -214,11 +253,12 @@ pub struct Writing {
     fs: Arc<dyn RemoteFs>,
     policy: Arc<FilePolicy>,
     path: RemotePath,
+    /// `None` while what was written is safe, and nothing follows yet.
     file: Option<Box<dyn WriteFile>>,
     position: u64,
     /// The end of what was written.
     end: u64,
-    /// It began with an empty file.
+    /// It began with an empty file, or was cut at its end.
     fresh: bool,
 }
 
@@ -229,6 +269,7 @@ impl Writing {
         policy: Arc<FilePolicy>,
         path: RemotePath,
         mode: WriteMode,
+        permissions: Option<u32>,
     ) -> Result<Self, FileError> {
         let (position, fresh) = match mode {
             WriteMode::New | WriteMode::Replace => (0, true),
@@ -243,7 +284,7 @@ impl Writing {
         {
             // Going on at a file's end replaces nothing.
             let there = match operation.race(fs.stat(&path, true)).await {
-                Ok(entry) => is_file(&entry) && entry.size.is_none_or(|size| size > position || fresh),
+                Ok(entry) => is_file(&entry) && (fresh || entry.size.is_none_or(|size| size > position)),
                 Err(FileError::Target(error)) if error.kind == FsErrorKind::NotFound => false,
                 Err(refused) => return Err(operation.refused(refused)),
             };
@@ -251,20 +292,24 @@ impl Writing {
                 return Err(operation.denied(denial));
             }
         }
-        let file = match operation.race(fs.write(&path, mode)).await {
+        let opened = async {
+            let permissions = match permissions {
+                // Those of a file that is there stay.
+                Some(_) if mode != WriteMode::New && fs.stat(&path, true).await.is_ok() => None,
+                permissions => permissions.filter(|_| fs.capabilities().permissions),
+            };
+            let file = reach(fs.as_ref(), &path, mode).await?;
+            if let Some(permissions) = permissions {
+                fs.set_permissions(&path, permissions).await?;
+            }
+            Ok(file)
+        };
+        let file = match operation.race(opened).await {
             Ok(file) => file,
             Err(refused) => return Err(operation.refused(refused)),
         };
-        Ok(Self {
-            operation: Some(operation),
-            fs,
-            policy,
-            path,
-            file: Some(file),
-            position,
-            end: position,
-            fresh,
-        })
+        let operation = Some(operation);
+        Ok(Self { operation, fs, policy, path, file: Some(file), position, end: position, fresh })
     }
 
     /// Where the next bytes go.
@@ -272,21 +317,32 @@ impl Writing {
         self.position
     }
 
+    /// The end of what was written.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// It failed, and its event says why.
+    pub fn is_over(&self) -> bool {
+        self.operation.is_none()
+    }
+
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), FileError> {
+        if self.file.is_none() {
+            self.seek(self.position).await?;
+        }
         let (Some(operation), Some(file)) = (&self.operation, &mut self.file) else {
             return Err(closed());
         };
         let end = self.position + bytes.len() as u64;
         if let Err(denial) = self.policy.check_upload(end) {
             self.file = None;
-            return Err(match self.operation.take() {
-                Some(operation) => operation.denied(denial),
-                None => denial.into(),
-            });
+            return Err(deny(&mut self.operation, denial));
         }
         match operation.race(file.write(bytes.clone())).await {
             Ok(()) => {
-                operation.moved(self.position, &bytes, true);
+                operation.passed(self.position, &bytes);
+                operation.moved(bytes.len() as u64, true);
                 self.position = end;
                 self.end = self.end.max(end);
                 Ok(())
@@ -300,14 +356,13 @@ impl Writing {
 
     /// What was written so far is on the target; goes on at another place of the file.
     pub async fn seek(&mut self, offset: u64) -> Result<(), FileError> {
-        let (Some(operation), Some(file)) = (&self.operation, self.file.take()) else {
-            return Err(closed());
-        };
-        let again = async {
-            file.finish().await?;
-            self.fs.write(&self.path, WriteMode::At(offset)).await
-        };
-        match operation.race(again).await {
+        if let Err(denial) = self.policy.check_upload(offset) {
+            self.file = None;
+            return Err(deny(&mut self.operation, denial));
+        }
+        self.flush().await?;
+        let Some(operation) = &self.operation else { return Err(closed()) };
+        match operation.race(reach(self.fs.as_ref(), &self.path, WriteMode::At(offset))).await {
             Ok(file) => {
                 self.file = Some(file);
                 self.position = offset;
@@ -317,21 +372,87 @@ impl Writing {
         }
     }
 
+    /// Waits until the target has what was written so far.
+    pub async fn flush(&mut self) -> Result<(), FileError> {
+        let Some(operation) = &self.operation else { return Err(closed()) };
+        let Some(file) = self.file.take() else { return Ok(()) };
+        match operation.race(file.finish()).await {
+            Ok(()) => Ok(()),
+            Err(refused) => Err(refuse(&mut self.operation, refused)),
+        }
+    }
+
+    /// Cuts the file there, or makes it longer.
+    pub async fn set_length(&mut self, length: u64) -> Result<(), FileError> {
+        if let Err(denial) = self.policy.check_upload(length) {
+            self.file = None;
+            return Err(deny(&mut self.operation, denial));
+        }
+        if self.fresh && length == self.end {
+            return Ok(());
+        }
+        self.flush().await?;
+        let Some(operation) = &self.operation else { return Err(closed()) };
+        let cut = async {
+            if self.fs.stat(&self.path, true).await?.size == Some(length) {
+                return Ok(());
+            }
+            self.fs.truncate(&self.path, length).await
+        };
+        match operation.race(cut).await {
+            Ok(()) => {
+                self.fresh = length == self.end;
+                self.end = self.end.min(length);
+                Ok(())
+            }
+            Err(refused) => Err(refuse(&mut self.operation, refused)),
+        }
+    }
+
     /// All was written: waits until the target has it. Without it, what is dropped was interrupted.
     pub async fn finish(mut self) -> Result<Written, FileError> {
-        let (Some(operation), Some(file)) = (&self.operation, self.file.take()) else {
-            return Err(closed());
-        };
-        if let Err(refused) = operation.race(file.finish()).await {
-            return Err(refuse(&mut self.operation, refused));
-        }
+        self.flush().await?;
+        let Some(operation) = self.operation.take() else { return Err(closed()) };
         let whole = self.fresh && operation.in_order() == Some(self.end);
-        let sha256 = self.operation.take().and_then(|operation| operation.done(whole));
-        Ok(Written { end: self.end, sha256 })
+        Ok(Written { end: self.end, sha256: operation.done(whole) })
+    }
+
+    /// It came to nothing, and another operation takes its place.
+    pub(crate) async fn forget(mut self) {
+        if let Some(operation) = self.operation.take() {
+            if let Some(file) = self.file.take() {
+                // It is written over at once.
+                drop(operation.race(file.finish()).await);
+            }
+            operation.forget();
+        }
     }
 }
 
-/// It failed before, and its event says why.
-fn closed() -> FileError {
-    crate::files::FsError::new(FsErrorKind::Invalid, "the file is not open any more").into()
+impl Drop for Writing {
+    /// Cut: what the target is known to have is what was moved.
+    fn drop(&mut self) {
+        if let (Some(operation), Some(file)) = (&self.operation, &self.file) {
+            let on_its_way = self.position.saturating_sub(file.arrived());
+            operation.know(|fact| {
+                if fact.offset == 0 && fact.bytes == Some(self.position) {
+                    fact.bytes = Some(self.position - on_its_way.min(self.position));
+                }
+            });
+        }
+    }
+}
+
+/// Begins to write; beyond the end of a file there are zeros in between.
+async fn reach(fs: &dyn RemoteFs, path: &RemotePath, mode: WriteMode) -> FsResult<Box<dyn WriteFile>> {
+    match (fs.write(path, mode).await, mode) {
+        (Err(error), WriteMode::At(offset)) if offset > 0 && error.kind == FsErrorKind::Invalid => {
+            if fs.stat(path, true).await?.size.is_none_or(|size| size >= offset) {
+                return Err(error);
+            }
+            fs.truncate(path, offset).await?;
+            fs.write(path, mode).await
+        }
+        (opened, _) => opened,
+    }
 }

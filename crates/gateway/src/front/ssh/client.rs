@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What a client exits with when there was no program to exit.
-const NO_PROGRAM: u32 = 255;
+pub(super) const NO_PROGRAM: u32 = 255;
 /// How long the end of a session may take after its client has closed the channel.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 /// The longest answer to a question.
@@ -156,7 +156,7 @@ pub(super) fn size(cols: u32, rows: u32, width_px: u32, height_px: u32) -> Termi
     }
 }
 
-async fn say(write: &ChannelWriteHalf<Msg>, text: &str, terminal: bool) {
+pub(super) async fn say(write: &ChannelWriteHalf<Msg>, text: &str, terminal: bool) {
     // What a target or another user wrote may be in it.
     let text: String =
         text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();

@@ -12,6 +12,7 @@ pub mod host_keys;
 mod leash;
 mod menu;
 mod session;
+mod transfer;
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -15,6 +15,7 @@ use super::{
     desk::Desk,
     files,
     menu::{self, Answer, Menu},
+    transfer,
 };
 use crate::{
     front::doorkeeper::{Opening, Pass, Seat},
@@ -118,6 +119,10 @@ async fn begin(
         client.refuse(why).await;
         return None;
     }
+    if served_here(pass.as_ref()) && matches!(&what, What::Subsystem(name) if files::subsystem(name)) {
+        transfer::serve(desk, client, pass.as_ref()).await;
+        return None;
+    }
     let mut seat = match pass.begin(opening(desk, &client, &wishes, &what)).await {
         Ok(seat) => seat,
         Err(why) => {
@@ -145,7 +150,7 @@ async fn begin(
 }
 
 /// Why a session did not come about.
-enum Left {
+pub(super) enum Left {
     Refused(ConnectError),
     /// The person turned away.
     Gone,
@@ -157,10 +162,12 @@ impl From<ConnectError> for Left {
     }
 }
 
+/// Files come through our own SFTP server, which can say no; else they go straight to the target's.
+fn served_here(pass: &dyn Pass) -> bool {
+    pass.protocol().files_only() || pass.policy().files.restricts()
+}
+
 fn forbidden(pass: &dyn Pass, wishes: &Wishes, what: &What) -> Option<&'static str> {
-    if pass.protocol().files_only() {
-        return Some("this connection has files only");
-    }
     if pass.protocol() == Protocol::Telnet {
         let terminal = *what == What::Shell && wishes.pty.is_some();
         return (!terminal).then_some("this connection has terminals only: it is not SSH");
@@ -170,7 +177,21 @@ fn forbidden(pass: &dyn Pass, wishes: &Wishes, what: &What) -> Option<&'static s
         What::Exec(command) => files::command(command),
         What::Subsystem(name) => files::subsystem(name),
     };
-    (files && !pass.policy().allow_files).then_some("this connection does not allow files to be transferred")
+    if files && !pass.policy().allow_files {
+        return Some("this connection does not allow files to be transferred");
+    }
+    match what {
+        What::Exec(_) if files && served_here(pass) => Some(
+            "this connection speaks SFTP only: use sftp, or scp without -O, in place of scp -O and rsync",
+        ),
+        What::Shell | What::Exec(_) if pass.protocol().files_only() => {
+            Some("this connection has files only: use sftp or scp")
+        }
+        What::Subsystem(_) if !files && pass.protocol().files_only() => {
+            Some("this connection has files only, over the subsystem sftp")
+        }
+        What::Shell | What::Exec(_) | What::Subsystem(_) => None,
+    }
 }
 
 fn opening(desk: &Desk, client: &Client, wishes: &Wishes, what: &What) -> Opening {
@@ -237,17 +258,13 @@ async fn reach_telnet(client: &Client, pass: &dyn Pass, wishes: &Wishes) -> Resu
     telnet::open_terminal(pass.target(), &pass.credential()?, &pass.rules(), request).await
 }
 
-/// A link that is not among the full ones, and whether it is new.
-async fn open(
+/// What proves to the target who comes; the person may be asked for it.
+pub(super) async fn credential(
     desk: &Arc<Desk>,
     client: &mut Client,
     pass: &dyn Pass,
-    full: &[Arc<Link>],
-) -> Result<(Arc<Link>, bool), Left> {
-    if let Some(link) = desk.existing_link(pass, full).await {
-        return Ok((link, false));
-    }
-    let credential = match pass.target().auth {
+) -> Result<Credential, Left> {
+    Ok(match pass.target().auth {
         AuthKind::Password | AuthKind::Key | AuthKind::None => pass.credential()?,
         AuthKind::Agent => Credential::Agent(desk.agent_way(&client.handle)),
         AuthKind::Prompt => {
@@ -262,7 +279,20 @@ async fn open(
                 Ok(None) | Err(_) => return Err(Left::Gone),
             }
         }
-    };
+    })
+}
+
+/// A link that is not among the full ones, and whether it is new.
+async fn open(
+    desk: &Arc<Desk>,
+    client: &mut Client,
+    pass: &dyn Pass,
+    full: &[Arc<Link>],
+) -> Result<(Arc<Link>, bool), Left> {
+    if let Some(link) = desk.existing_link(pass, full).await {
+        return Ok((link, false));
+    }
+    let credential = credential(desk, client, pass).await?;
     let handle = client.handle.clone();
     let (link, greeting) = desk.link(pass, &credential, &handle, full).await?;
     let new = greeting.is_some();
