@@ -33,6 +33,11 @@ pub struct Account {
 }
 
 impl Account {
+    /// The user's number, which is also their group's.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// Lets one more public key (a line as in `authorized_keys`) into this account.
     pub fn authorize(&self, public_key: &str) {
         let file = self.home.join(".ssh/authorized_keys");

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use sojourn_domain::access::Protocol;
+use sojourn_domain::access::{EndReason, Protocol};
 use tokio::time::Instant;
 
 use super::{
-    Credential, Target, dial,
+    Credential, HostKeyRule, Target, dial,
     ssh::{self, SeenKey},
 };
+use crate::files::{self, Opened};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,11 +92,50 @@ pub async fn probe(
             message: "the target answers; its login was not tried".to_owned(),
             ..Probe::unreached(String::new())
         },
-        Protocol::Ftp | Protocol::Smb => Probe {
-            reached: true,
-            latency,
-            message: "the target answers; its login was not tried".to_owned(),
-            ..Probe::unreached(String::new())
-        },
+        Protocol::Ftp | Protocol::Smb => {
+            Probe { reached: true, latency, ..files(protocol, target, credential, rules).await }
+        }
     }
+}
+
+/// Logs in where there are files only, and leaves. What does not lead to the files is a refusal.
+async fn files(
+    protocol: Protocol,
+    target: &Target,
+    credential: Option<&Credential>,
+    rules: &dial::Rules,
+) -> Probe {
+    let was_pinned = matches!(target.host_key, HostKeyRule::Pinned(_));
+    let host_key = if was_pinned { target.host_key.clone() } else { HostKeyRule::FirstUse };
+    let look = Target { host_key, ..target.clone() };
+    let Some(credential) = credential else {
+        return Probe::unreached("the target answers; no login was tried".to_owned());
+    };
+    let opened = match files::open(protocol, &look, credential, rules).await {
+        Ok(opened) => opened,
+        Err(error) if error.reason == EndReason::HostKey && was_pinned => {
+            return Probe {
+                host_key: shown(protocol, look, rules).await,
+                pinned: Pinned::Changed,
+                ..Probe::unreached(error.message)
+            };
+        }
+        Err(error) => return Probe { login: LoginTried::Refused, ..Probe::unreached(error.message) },
+    };
+    let Opened { fs, host_key, .. } = opened;
+    fs.close().await;
+    let pinned = match (&host_key, was_pinned) {
+        (None, _) => Pinned::None,
+        (Some(_), true) => Pinned::Match,
+        (Some(_), false) => Pinned::New,
+    };
+    Probe { host_key, pinned, login: LoginTried::Ok, ..Probe::unreached("the target lets us in".to_owned()) }
+}
+
+/// What a target shows instead of what is pinned; asked without a secret, so that it may stay unknown.
+async fn shown(protocol: Protocol, look: Target, rules: &dial::Rules) -> Option<SeenKey> {
+    let nobody = Target { host_key: HostKeyRule::FirstUse, username: String::new(), ..look };
+    let opened = files::open(protocol, &nobody, &Credential::None, rules).await.ok()?;
+    opened.fs.close().await;
+    opened.host_key
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sojourn_domain::{
     access::{AuthKind, Protocol},
-    connections::ConnectionOptions,
+    connections::{ConnectionOptions, FtpTls},
     id::{ConnectionId, UserId},
     identity::{Line, UserName},
     policy::Permission,
@@ -549,7 +549,8 @@ async fn test(
         }
     };
     // A password must not go to a host that nobody has vouched for.
-    let credential = credential.filter(|_| connection.host_key.is_some() || may.edit);
+    let vouched = connection.host_key.is_some() || may.edit || !shows_keys(&connection);
+    let credential = credential.filter(|_| vouched);
     let target = credentials::target(&connection);
     let probe = probe(connection.protocol, &target, credential.as_ref(), &credentials::rules(&state)).await;
     let deed = Deed::done(
@@ -600,6 +601,15 @@ async fn test_new(
     );
     state.store.audit(&actor.by(state.now()), deed).await?;
     Ok(Json(test_body(probe)))
+}
+
+/// Whether a target proves who it is, so that somebody can vouch for it.
+fn shows_keys(connection: &Connection) -> bool {
+    match connection.protocol {
+        Protocol::Ssh | Protocol::Sftp => true,
+        Protocol::Ftp => connection.options.ftp_tls() != FtpTls::None,
+        Protocol::Telnet | Protocol::Smb => false,
+    }
 }
 
 fn test_body(probe: Probe) -> TestBody {

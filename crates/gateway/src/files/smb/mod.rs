@@ -9,7 +9,7 @@ mod names;
 mod transfer;
 mod wire;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use smb2::{
@@ -137,6 +137,7 @@ impl Smb {
                     Ok(tree) => tree.map_err(|error| explain::share_fault(&share, &error))?,
                     Err(_) => return Err(FsError::of(FsErrorKind::TimedOut)),
                 };
+                whole(limit, &mut link.connection(), &tree, &path).await?;
                 deed(link.connection(), tree, path).await
             })
         })
@@ -264,6 +265,7 @@ impl Smb {
                 if info.is_directory {
                     return Err(FsError::of(FsErrorKind::IsAFolder));
                 }
+                whole(limit, &mut connection, &tree, &target).await?;
                 // Copying begins by emptying what is there: it must not be the same file by another name.
                 match within(limit, tree.stat_with_identity(&mut connection, &target)).await {
                     Ok((info, _)) if info.is_directory => return Err(FsError::of(FsErrorKind::IsAFolder)),
@@ -323,6 +325,27 @@ impl Smb {
         })
         .await
     }
+}
+
+/// Refuses short forms of names: rules for paths know the long ones. A target that does not say what it has opened
+/// (before SMB 3.1.1) is believed.
+async fn whole(limit: Duration, connection: &mut Connection, tree: &Tree, path: &str) -> FsResult<()> {
+    for (path, name) in names::shortened(path) {
+        match within(limit, tree.resolve(connection, path)).await {
+            Ok(found) if found.path.rsplit('/').next().is_some_and(|found| names::is_same(found, name)) => {}
+            Ok(_) => {
+                return Err(FsError::new(
+                    FsErrorKind::NotFound,
+                    "this is the short form of another name: say that one",
+                ));
+            }
+            Err(fault) if fault.kind == FsErrorKind::NotFound => break,
+            Err(fault) if fault.is_lost() => return Err(fault),
+            // Whoever may not even look is told so by what they do.
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 async fn set_length(connection: &Connection, tree: &Tree, file: FileId, length: u64) -> smb2::Result<()> {
@@ -424,6 +447,7 @@ impl RemoteFs for Smb {
             self.below(from, Again::No, move |mut connection, tree, source| {
                 let target = target.clone();
                 Box::pin(async move {
+                    whole(limit, &mut connection, &tree, &target).await?;
                     let options = RenameOptions::new().replace_if_exists(over);
                     within(limit, tree.rename_with(&mut connection, &source, &target, options)).await
                 })

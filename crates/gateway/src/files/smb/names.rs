@@ -45,6 +45,21 @@ fn text(name: &[u8]) -> FsResult<&str> {
     Ok(unicode)
 }
 
+/// The paths that end with a name which may be the short form of another (MS-FSCC 2.1.5.2.1: `SECRET~1.TXT`), each with it.
+pub(super) fn shortened(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+    ends.filter_map(|end| {
+        let path = &path[..end];
+        let name = path.rsplit('/').next()?;
+        (name.contains('~') && name.chars().count() <= 12).then_some((path, name))
+    })
+}
+
+/// Whether a target that knows no case takes two names for one.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
 /// Whether a name that a target gave is one name of something.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
@@ -72,6 +87,14 @@ mod tests {
         for bad in ["/IPC$", "/ipc$/srvsvc", "/a\\b/c", "/a:b"] {
             assert_eq!(at("", bad).unwrap_err().kind, FsErrorKind::NotFound, "{bad}");
         }
+    }
+
+    #[test]
+    fn short_forms_are_looked_at() {
+        let found = |path| shortened(path).map(|(path, _)| path).collect::<Vec<_>>();
+        assert_eq!(found("A~1/b/C~2.TXT"), ["A~1", "A~1/b/C~2.TXT"]);
+        assert_eq!(found("a/longer than that~1"), Vec::<&str>::new());
+        assert!(is_same("Ärger", "äRGER") && !is_same("a", "b"));
     }
 
     #[test]
