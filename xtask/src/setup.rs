@@ -116,6 +116,12 @@ const NEEDS: &[Need] = &[
         present: || program("nginx").is_some() || Path::new("/usr/sbin/nginx").is_file(),
     },
     Need {
+        name: "LibreOffice Calc",
+        package: "libreoffice-calc-nogui",
+        without: "the test that no cell of an exported CSV is a formula",
+        present: || program("soffice").is_some(),
+    },
+    Need {
         name: "Python with venv",
         package: "python3-venv",
         without: "the API's conformance test, tests with an S3 server, paramiko and asyncssh",

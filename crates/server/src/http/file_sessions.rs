@@ -12,9 +12,10 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 use sojourn_domain::{
+    access::EndReason,
     files::{FileAction, FileOutcome, FileProtocol},
     id::{ConnectionId, FileEventId, FileSessionId, UserId},
-    policy::Visibility,
+    policy::{Permission, Visibility},
     time::Timestamp,
 };
 use sojourn_store::{
@@ -28,13 +29,14 @@ use utoipa_axum::routes;
 use super::{
     Routes,
     actor::{Actor, Allowed, Known, may},
-    extract::{Json, Path, Query},
+    extract::{Json, OptionalJson, Path, Query},
+    live::ENDING,
     page::Page,
-    problem::Problem,
+    problem::{Problem, ProblemBody},
     sessions::{text, visibility},
     wire::{
         self,
-        access::HoldRequest,
+        access::{HoldRequest, Reason},
         csv::{self, Newline},
         file_sessions::{
             CSV_COLUMNS, FileEventBody, FileEvents, FileSessionBody, FileSessions, csv_row, words,
@@ -61,6 +63,7 @@ pub(super) fn router() -> Routes {
         .routes(routes!(events))
         .routes(routes!(export))
         .routes(routes!(hold))
+        .routes(routes!(terminate))
 }
 
 /// Which file sessions are meant; all conditions hold.
@@ -434,4 +437,50 @@ async fn hold(
     } else {
         Err(no_such_session())
     }
+}
+
+/// End a live file session
+///
+/// One's own; another's with `sessions.terminate`. What is under way is cut, and its events say so.
+#[utoipa::path(
+    post, path = "/file-sessions/{id}/terminate", tag = "files", operation_id = "terminate_file_session",
+    params(("id" = String, Path, description = "The session's id", pattern = "^fsess_[0-7][0-9a-hjkmnp-tv-z]{25}$")),
+    request_body(content = inline(Option<Reason>)),
+    responses(
+        (status = 200, body = Done),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "It has ended"),
+    )
+)]
+async fn terminate(
+    Known { state, actor }: Known,
+    Path(id): Path<String>,
+    OptionalJson(reason): OptionalJson<Reason>,
+) -> Result<Json<Done>, Problem> {
+    let id: FileSessionId = id.parse().map_err(|_| no_such_session())?;
+    let session = state.store.file_session(Visibility::Any, id).await?.ok_or_else(no_such_session)?;
+    if session.user != actor.user && !actor.may(Permission::SessionsTerminate) {
+        return Err(if actor.may(Permission::SessionsViewAny) {
+            Problem::forbidden("permission_missing", "this needs the permission sessions.terminate")
+        } else {
+            Problem::hidden("such file session")
+        });
+    }
+    if !session.is_live() {
+        return Err(Problem::conflict("session_over", "the session has ended"));
+    }
+    let reason = reason.unwrap_or_default().reason.into_string();
+    let detail = match reason.as_str() {
+        "" => format!("ended by {}", actor.name),
+        reason => format!("ended by {}: {reason}", actor.name),
+    };
+    let by = actor.by(state.now());
+    state.store.audit(&by, Deed::done("file_session.terminate", id, json!({"reason": reason}))).await?;
+    match state.files.get(id) {
+        // One whose target or client is stuck ends soon all the same.
+        Some(handle) => {
+            drop(tokio::time::timeout(ENDING, handle.terminate(EndReason::Terminated, &detail)).await);
+        }
+        None => super::terminal::remote::terminate(&state, &session.node, id, actor.user, detail).await?,
+    }
+    Ok(Json(Done::OK))
 }

@@ -51,7 +51,7 @@ const MOST: i64 = 2000;
 const LOOK: Duration = Duration::from_secs(3);
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a request waits for a session that it ended.
-const ENDING: Duration = Duration::from_secs(5);
+pub(super) const ENDING: Duration = Duration::from_secs(5);
 /// Streams at once; each holds a connection.
 const MAX_STREAMS: i64 = 1000;
 
@@ -172,7 +172,7 @@ async fn terminate(
             // A session whose target or client is stuck ends soon all the same.
             drop(tokio::time::timeout(ENDING, handle.ended()).await);
         }
-        None => super::terminal::remote::terminate(&state, &session, actor.user, detail).await?,
+        None => super::terminal::remote::terminate(&state, &session.node, id, actor.user, detail).await?,
     }
     Ok(Json(Done::OK))
 }

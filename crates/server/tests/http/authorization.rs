@@ -75,6 +75,7 @@ const MATRIX: &[(&str, &str, Needs)] = &[
     ("get",    "/file-sessions/{id}/events", SESSIONS),
     ("get",    "/file-sessions/{id}/export", SESSIONS),
     ("put",    "/file-sessions/{id}/hold",  PURGE),
+    ("post",   "/file-sessions/{id}/terminate", Somebody),
     ("get",    "/connections",              Somebody),
     ("post",   "/connections",              One(&[Permission::ConnectionsCreate])),
     ("get",    "/connections/{id}",         Somebody),

@@ -31,7 +31,7 @@ const TURNS: u32 = 3;
 const SEED: &str = include_str!("seed_sessions.py");
 const TERMINALS: &str = include_str!("terminals.py");
 
-fn scaled(amount: u64) -> u64 {
+pub(crate) fn scaled(amount: u64) -> u64 {
     let scale = env::var("SOJOURN_BENCH_SCALE").ok().and_then(|text| text.parse::<f64>().ok());
     ((amount as f64) * scale.unwrap_or(1.0)).max(1.0) as u64
 }

@@ -11,6 +11,7 @@
 #![expect(clippy::print_stdout, reason = "printing a table is its job")]
 
 mod access;
+mod file_events;
 
 use std::{
     env, fs,
@@ -38,6 +39,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("terminals", access::terminals),
     ("recordings", access::recordings),
     ("list", access::list),
+    ("file_events", file_events::exports),
 ];
 
 /// What stands for several sections.

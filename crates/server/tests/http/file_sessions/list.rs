@@ -11,7 +11,7 @@ use sojourn_domain::{
 use sojourn_testbed::both_databases;
 
 use super::{NOBODYS, begin, event, new, seed_time, somewhere, upload};
-use crate::house::House;
+use crate::house::{As, House};
 
 #[tokio::test]
 async fn pages_and_filters_on_both_databases() {
@@ -247,4 +247,28 @@ async fn an_access_session_names_the_file_session_that_it_carried() {
     assert_eq!(house.get(&path).r#as(&own).await.json()["fileSessionId"], json!(id));
     let back = house.get(&format!("/file-sessions/{id}")).r#as(&own).await.json();
     assert_eq!(back["accessSessionId"], json!(carrier.id));
+}
+
+#[tokio::test]
+async fn only_a_live_session_is_ended_and_only_by_who_may() {
+    let house = House::new().await;
+    let alice = house.user("alice", "user").await;
+    let over = begin(&house, new((alice, "alice"), somewhere(), seed_time(0)), false).await;
+    let live = begin(&house, new((alice, "alice"), somewhere(), seed_time(1)), true).await;
+    let end = async |id: FileSessionId, who: &As| {
+        house.post(&format!("/file-sessions/{id}/terminate"), json!({"reason": "enough"})).r#as(who).await
+    };
+    let own = house.token(alice, None).await;
+    let refused = end(over, &own).await;
+    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::CONFLICT, "session_over"));
+    // The server that has it is not known: nobody can say that it ended.
+    assert_eq!(end(live, &own).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(house.last_audit().await, "file_session.terminate done");
+    let (stranger, auditor) = (house.persona("user").await, house.persona("auditor").await);
+    assert_eq!(end(live, &stranger).await.status, StatusCode::NOT_FOUND);
+    let refused = end(live, &auditor).await;
+    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::FORBIDDEN, "permission_missing"));
+    let admin = house.persona("admin").await;
+    let nobodys: FileSessionId = NOBODYS.parse().unwrap();
+    assert_eq!(end(nobodys, &admin).await.status, StatusCode::NOT_FOUND);
 }
