@@ -15,6 +15,8 @@ pub(super) enum Which {
 
 /// A request without an answer.
 pub(super) struct Asked {
+    /// In which order they were asked.
+    pub(super) order: u64,
     pub(super) started: Timestamp,
     pub(super) kind: Kind,
     /// Counted in [`SftpTap::held`].

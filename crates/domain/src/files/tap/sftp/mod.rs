@@ -66,7 +66,8 @@ pub struct SftpTap {
     twins: VecDeque<(u32, Asked)>,
     handles: HashMap<Box<[u8]>, u64>,
     open: HashMap<u64, Open>,
-    next_file: u64,
+    /// Numbers requests and files in their order.
+    next: u64,
     held: usize,
     sizes: VecDeque<(Vec<u8>, u64)>,
     up: Option<Passing>,
@@ -86,7 +87,7 @@ impl Default for SftpTap {
             twins: VecDeque::new(),
             handles: HashMap::new(),
             open: HashMap::new(),
-            next_file: 0,
+            next: 0,
             held: 0,
             sizes: VecDeque::new(),
             up: None,
@@ -156,7 +157,9 @@ impl SftpTap {
 
     fn interrupt(&mut self, why: &str, now: Timestamp, facts: &mut Vec<Fact>) {
         let begun = facts.len();
-        let waiting = self.asked.drain().chain(self.twins.drain(..));
+        let mut waiting: Vec<Asked> =
+            self.asked.drain().chain(self.twins.drain(..)).map(|(_, asked)| asked).collect();
+        waiting.sort_by_key(|asked| asked.order);
         let path_of = |which: &Which| {
             let id = match which {
                 Which::Known(id) => Some(id),
@@ -164,14 +167,16 @@ impl SftpTap {
             };
             id.and_then(|id| self.open.get(id)).map(|open| open.path.as_slice())
         };
-        for (_, asked) in waiting {
+        for asked in waiting {
             asked.interrupted(why, now, path_of, facts);
         }
-        for (_, open) in self.open.drain() {
+        let mut open: Vec<(u64, Open)> = self.open.drain().collect();
+        open.sort_by_key(|(id, _)| *id);
+        for (_, open) in open {
             open.finish(true, why, now, facts);
         }
-        // In the order in which they were begun: the tables have none.
-        facts[begun..].sort_by(|one, other| (one.started, &one.path).cmp(&(other.started, &other.path)));
+        // In the order in which they were begun.
+        facts[begun..].sort_by_key(|fact| fact.started);
         self.handles = HashMap::new();
         self.sizes = VecDeque::new();
         self.held = 0;
@@ -212,7 +217,7 @@ impl SftpTap {
         if self.asked.len() + self.twins.len() >= IN_FLIGHT {
             return Err(Lost::InFlight(IN_FLIGHT));
         }
-        let asked = Asked { started: now, kind, held };
+        let asked = Asked { order: self.next_order(), started: now, kind, held };
         match self.asked.entry(id) {
             std::collections::hash_map::Entry::Occupied(_) => self.twins.push_back((id, asked)),
             std::collections::hash_map::Entry::Vacant(place) => {
@@ -269,9 +274,14 @@ impl SftpTap {
             Request::Rename { from, to } => self.plain(FileAction::Rename, from, Some(to)),
             Request::CopyFile { from, to } => self.plain(FileAction::Copy, from, Some(to)),
             Request::Link { link, names, symbolic } => {
-                // The text of a symbolic link begins where the link lies.
-                let new_path = if symbolic { cut(names) } else { self.resolved(names) };
                 let path = self.resolved(link);
+                let new_path = match path.iter().rposition(|byte| *byte == b'/') {
+                    // The text of a symbolic link counts from the folder that it lies in.
+                    Some(folder) if symbolic && !names.starts_with(b"/") => {
+                        self.resolved(&[&path[..=folder], names].concat())
+                    }
+                    Some(_) | None => self.resolved(names),
+                };
                 Kind::Plain { action: FileAction::Link, path, new_path: Some(new_path) }
             }
             Request::RealPath { path: b"." | b"" } => Kind::Home,
@@ -317,6 +327,11 @@ impl SftpTap {
             return Which::Known(id);
         }
         Which::ByHandle(handle.into())
+    }
+
+    fn next_order(&mut self) -> u64 {
+        self.next += 1;
+        self.next
     }
 
     fn version(&self) -> u32 {
@@ -593,8 +608,7 @@ impl SftpTap {
         }
         let open = Open::new(path, handle.into(), content, started);
         self.hold(open.held)?;
-        let id = self.next_file;
-        self.next_file += 1;
+        let id = self.next_order();
         self.handles.insert(handle.into(), id);
         self.open.insert(id, open);
         Ok(())

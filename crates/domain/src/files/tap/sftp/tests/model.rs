@@ -317,7 +317,12 @@ impl Model {
                     ),
                     6 => (
                         Packet::new(20, id).string("../x").string(&two),
-                        vec![plain(FileAction::Link, &two, Some("../x"), None)],
+                        vec![plain(
+                            FileAction::Link,
+                            &two,
+                            Some(&format!("{}/../x", two.rsplit_once('/').unwrap().0)),
+                            None,
+                        )],
                     ),
                     7 => (
                         Packet::new(9, id).string(&one).number(5).long(3).number(0o644),
