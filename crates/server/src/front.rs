@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 use sojourn_domain::{
     access::{ClientKind, ConnectionPolicy, EndReason, Protocol},
-    files::FileProtocol,
+    files::{FileProtocol, tap::Tap},
     id::AccessSessionId,
     identity::UserName,
     policy::Permission,
@@ -362,6 +362,10 @@ impl Seat for Taken {
             };
             (ended.reason, text)
         })
+    }
+
+    fn read_along(&mut self, tap: Tap, journal: FileJournal) {
+        self.0.read_along(tap, journal);
     }
 
     fn fail(self: Box<Self>, reason: EndReason, detail: String) -> BoxFuture<'static, ()> {

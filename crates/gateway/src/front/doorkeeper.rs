@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc};
 use futures_util::future::BoxFuture;
 use sojourn_domain::{
     access::{ConnectionPolicy, EndReason, Protocol, Purpose},
-    files::FileProtocol,
+    files::{FileProtocol, tap::Tap},
     id::{AccessSessionId, UserId},
 };
 
@@ -111,6 +111,8 @@ pub trait Seat: Send + 'static {
     fn id(&self) -> AccessSessionId;
     /// Waits until somebody ends it before it runs: how, and a sentence for the user.
     fn called_off(&mut self) -> BoxFuture<'_, (EndReason, String)>;
+    /// A tap reads along, and the journal keeps what it finds: both end with the session.
+    fn read_along(&mut self, tap: Tap, journal: FileJournal);
     /// It comes to nothing.
     fn fail(self: Box<Self>, reason: EndReason, detail: String) -> BoxFuture<'static, ()>;
     /// It runs until either end is gone.

@@ -23,8 +23,10 @@ use super::{
     },
     handle::{Control, Ended, Shared, ViewMode},
 };
+use crate::files::session::{FileEnded, FileJournal};
 use crate::sinks::{
     backlog::Item,
+    files::Files,
     recorder::{MustEnd, Tape},
     screen::Screen,
 };
@@ -53,6 +55,7 @@ pub(super) struct Outcome {
 pub(super) struct Actor {
     core: Core,
     tape: Option<Tape>,
+    files: Option<Files>,
     heard: mpsc::Receiver<Control>,
     early: Vec<Control>,
     target: TargetEnd,
@@ -90,6 +93,8 @@ pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) screen: Option<Screen>,
     pub(super) tape: Option<Tape>,
+    /// Reads along where files are moved.
+    pub(super) files: Option<Files>,
     pub(super) heard: mpsc::Receiver<Control>,
     /// Words from before there was an actor.
     pub(super) early: Vec<Control>,
@@ -121,6 +126,7 @@ impl Actor {
         Self {
             core,
             tape: parts.tape,
+            files: parts.files,
             heard: parts.heard,
             early: parts.early,
             target: parts.target,
@@ -130,7 +136,7 @@ impl Actor {
 
     /// Until the session is over. Afterwards the recording is closed and viewers were told.
     pub(super) async fn run(self) -> Outcome {
-        let Self { mut core, mut tape, mut heard, early, target, client } = self;
+        let Self { mut core, mut tape, mut files, mut heard, early, target, client } = self;
         for word in early {
             core.hear(Some(word));
         }
@@ -150,6 +156,7 @@ impl Actor {
         let mut output_over = false;
         // The client has closed, and waits for nothing but the program's end.
         let mut client_closed = false;
+        let journal = files.as_ref().map(Files::journal);
 
         while core.ended.is_none() {
             for mark in core.marks.drain(..) {
@@ -161,6 +168,12 @@ impl Actor {
                 && tape.waits()
             {
                 core.record(tape, &mut heard).await;
+                continue;
+            }
+            if let Some(files) = &mut files
+                && files.waits()
+            {
+                core.note(files, &mut heard).await;
                 continue;
             }
             if outward.is_none() && !core.notices.is_empty() {
@@ -176,6 +189,10 @@ impl Actor {
                         client_lost = told.try_send(event).is_err();
                     }
                 }
+                over = ended(journal.as_ref()) => {
+                    core.hurried = true;
+                    core.end(over.reason, &over.detail);
+                }
                 () = async { if let Some(screen) = &core.screen { screen.backlog.room().await } }, if !room => {}
                 event = events.recv(), if outward.is_none() && room => {
                     let Some(event) = event else {
@@ -186,6 +203,10 @@ impl Actor {
                     match event {
                         TargetEvent::Output(bytes) => {
                             core.output(tape.as_mut(), &bytes);
+                            if let Some(Err(why)) = files.as_mut().map(|files| files.output(&bytes)) {
+                                core.end(EndReason::RecordingFailed, &why);
+                                continue;
+                            }
                             if let Some(hashes) = &mut hashes {
                                 hashes.output.update(&bytes);
                                 keep(&mut preview, &bytes);
@@ -228,6 +249,12 @@ impl Actor {
                         if let (Some(hashes), ClientInput::Data(bytes)) = (&mut hashes, &event) {
                             hashes.input.update(bytes);
                         }
+                        if let (Some(files), ClientInput::Data(bytes)) = (&mut files, &event)
+                            && let Err(why) = files.input(bytes)
+                        {
+                            core.end(EndReason::RecordingFailed, &why);
+                            continue;
+                        }
                         inward = core.input(tape.as_mut(), event);
                     }
                     None => client_lost = true,
@@ -235,6 +262,10 @@ impl Actor {
                 event = any(&mut core.joined), if inward.is_none() => {
                     // Who takes part types; the window stays its owner's.
                     if let ClientInput::Data(bytes) = event {
+                        if let Some(Err(why)) = files.as_mut().map(|files| files.input(&bytes)) {
+                            core.end(EndReason::RecordingFailed, &why);
+                            continue;
+                        }
                         inward = core.input(tape.as_mut(), ClientInput::Data(bytes));
                     }
                 }
@@ -267,6 +298,10 @@ impl Actor {
             drop(tokio::time::timeout(limit, say(&told, outward, last)).await);
         }
         drop(told);
+        drop(journal);
+        if let Some(files) = files {
+            files.finish(ended.exit.as_ref(), ended.reason, &ended.detail).await;
+        }
         if let Some(screen) = core.screen.take() {
             screen.finish(ended.clone()).await;
         }
@@ -295,6 +330,14 @@ async fn say(told: &mpsc::Sender<ClientEvent>, waiting: Option<ClientEvent>, las
         if told.send(event).await.is_err() {
             return;
         }
+    }
+}
+
+/// When somebody ends the file session; for ever without one.
+async fn ended(journal: Option<&FileJournal>) -> FileEnded {
+    match journal {
+        Some(journal) => journal.ended().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -375,6 +418,29 @@ impl Core {
             tape.fail(GapReason::StorageFailed, "the recording was not written until the session ended");
             self.hurried = true;
             self.end(EndReason::RecordingFailed, &MustEnd.to_string());
+        }
+    }
+
+    /// Hands what was done with files to the journal, as [`Self::record`] does with the spool.
+    async fn note(&mut self, files: &mut Files, heard: &mut mpsc::Receiver<Control>) {
+        let noted = {
+            let mut flush = pin!(files.flush());
+            loop {
+                tokio::select! {
+                    biased;
+                    noted = &mut flush => break noted,
+                    () = sleep_until(self.wake()), if self.limited() => self.check_limits(),
+                    word = heard.recv() => self.hear(word),
+                }
+                if self.ended.is_some() {
+                    // What is left is noted at the end.
+                    return;
+                }
+            }
+        };
+        if let Err(over) = noted {
+            self.hurried = true;
+            self.end(over.reason, &over.detail);
         }
     }
 

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use sojourn_domain::{
-    access::{ClientKind, ConnectionPolicy, EndReason, Purpose},
+    access::{ClientKind, ConnectionPolicy, EndReason, Purpose, RecordPolicy},
+    files::tap::Tap,
     time::Timestamp,
 };
 use sojourn_store::access::SessionEnd;
@@ -17,7 +18,10 @@ use super::{
     rows,
     tether::{self, Tether},
 };
-use crate::sinks::{commands::Commands, recorder::Tape, screen::Screen};
+use crate::{
+    files::session::FileJournal,
+    sinks::{commands::Commands, files::Files, recorder::Tape, screen::Screen},
+};
 
 /// Words that may wait for a session that connects; who comes later is told that it has ended.
 const EARLY: usize = 256;
@@ -121,6 +125,7 @@ pub struct Begun {
     pub(super) guard: Guard,
     pub(super) heard: mpsc::Receiver<Control>,
     pub(super) tape: Option<Tape>,
+    pub(super) files: Option<Files>,
     pub(super) policy: ConnectionPolicy,
     /// Words that came while nothing had connected, for the actor: whoever watches from then on waits for output.
     pub(super) early: Vec<Control>,
@@ -145,9 +150,16 @@ impl Begun {
         self.guard.shared.facts.started_at
     }
 
+    /// A tap reads along and says what is done with files; without it the session does not go on where
+    /// recording is mandatory.
+    pub fn read_along(&mut self, tap: Tap, journal: FileJournal) {
+        let mandatory = self.policy.record == RecordPolicy::Mandatory;
+        self.files = Some(Files::new(tap, journal, mandatory));
+    }
+
     /// The session ended before it got anywhere.
     pub async fn fail(self, reason: EndReason, detail: impl Into<String>) {
-        let Self { guard, mut heard, tape, policy: _, early } = self;
+        let Self { guard, mut heard, tape, files, policy: _, early } = self;
         let ended = Ended { reason, detail: detail.into(), exit: None };
         // Who asks from now on is told that it is over.
         heard.close();
@@ -157,6 +169,9 @@ impl Begun {
                 // Its queue is empty, or it has left.
                 drop(watcher.events.try_send(LiveEvent::Ended(ended.clone())));
             }
+        }
+        if let Some(files) = files {
+            files.finish(None, ended.reason, &ended.detail).await;
         }
         if let Some(tape) = tape {
             tape.finish(guard.shared.elapsed()).await;
@@ -183,7 +198,7 @@ impl Begun {
     }
 
     fn start(self, target: TargetEnd, client: ClientEnd, drain: Duration) -> SessionHandle {
-        let Self { guard, heard, tape, policy, early } = self;
+        let Self { guard, heard, tape, files, policy, early } = self;
         let shared = Arc::clone(&guard.shared);
         let handle = SessionHandle(Arc::clone(&shared));
         let hub = guard.hub.clone();
@@ -196,6 +211,7 @@ impl Begun {
             shared,
             screen,
             tape,
+            files,
             heard,
             early,
             target,

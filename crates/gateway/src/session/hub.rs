@@ -298,7 +298,7 @@ impl Hub {
                     let (shared, _) = Shared::new(facts, begun_at, opening.size);
                     let guard = Guard::new(self.clone(), shared, slot);
                     let (_, heard) = tokio::sync::mpsc::channel(1);
-                    let begun = Begun { guard, heard, tape: None, policy, early: Vec::new() };
+                    let begun = Begun { guard, heard, tape: None, files: None, policy, early: Vec::new() };
                     begun.fail(EndReason::RecordingFailed, "the recording could not be begun").await;
                     return Err(Refusal::Recording);
                 }
@@ -312,7 +312,7 @@ impl Hub {
         let guard = Guard::new(self.clone(), shared, slot);
         tracing::info!(session.id = %id, connection.id = %connection.id, purpose = %new.purpose, "session begun");
         self.tell(SessionNews::Begun(id));
-        Ok(Begun { guard, heard, tape, policy, early: Vec::new() })
+        Ok(Begun { guard, heard, tape, files: None, policy, early: Vec::new() })
     }
 
     async fn look_after(self) {

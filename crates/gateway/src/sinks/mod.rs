@@ -6,6 +6,7 @@
 pub(crate) mod backlog;
 pub(crate) mod commands;
 pub(crate) mod echo;
+pub(crate) mod files;
 pub(crate) mod live;
 pub(crate) mod recorder;
 pub(crate) mod screen;

@@ -171,45 +171,6 @@ fn the_agent_is_there_at_the_target() {
 }
 
 #[test]
-fn files_go_by_sftp_scp_and_rsync() {
-    let Some(lab) = Lab::new() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let local = folder.path().join("big");
-    let bytes: Vec<u8> = (0..8_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    std::fs::write(&local, &bytes).unwrap();
-    let way = lab.way();
-    let back = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
-
-    let mut child = way.sftp().spawn().unwrap();
-    let script = format!(
-        "put {0} sftp-up\nget sftp-up {1}/sftp-down\nrename sftp-up moved\nrm moved\n",
-        local.display(),
-        folder.path().display()
-    );
-    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
-    assert!(back("sftp-down") == bytes);
-
-    for (flag, name) in [("-s", "scp-sftp"), ("-O", "scp-old")] {
-        assert!(way.scp().arg(flag).arg(&local).arg(way.remote(name)).status().unwrap().success());
-        let down = folder.path().join(name);
-        assert!(way.scp().arg(flag).arg(way.remote(name)).arg(&down).status().unwrap().success());
-        assert!(back(name) == bytes, "{name}");
-    }
-
-    let rsync = way.rsync().arg("-a").arg(&local).arg(way.remote("rsynced")).status();
-    match rsync {
-        Ok(status) => {
-            assert!(status.success());
-            let down = folder.path().join("rsync-down");
-            assert!(way.rsync().arg("-a").arg(way.remote("rsynced")).arg(&down).status().unwrap().success());
-            assert!(back("rsync-down") == bytes);
-        }
-        Err(_) => sojourn_testbed::skip::whole("rsync is not installed"),
-    }
-}
-
-#[test]
 fn twenty_sessions_share_a_connection_during_a_flood() {
     let Some(lab) = Lab::new() else { return };
     let folder = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use sojourn_domain::{
     access::{AuthKind, ConnectionPolicy, EndReason, Protocol},
     connections::ConnectionOptions,
-    files::FileProtocol,
+    files::{FileProtocol, tap::Tap},
     id::{AccessSessionId, UserId},
 };
 use sojourn_gateway::{
@@ -160,6 +160,8 @@ impl Seat for Direct {
     fn id(&self) -> AccessSessionId {
         AccessSessionId::new(sojourn_domain::time::Timestamp::default(), [7; 10])
     }
+
+    fn read_along(&mut self, _: Tap, _: FileJournal) {}
 
     fn called_off(&mut self) -> BoxFuture<'_, (EndReason, String)> {
         Box::pin(std::future::pending())

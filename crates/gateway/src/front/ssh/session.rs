@@ -7,7 +7,10 @@ use russh::{
     Channel, Pty,
     server::{Handle, Msg},
 };
-use sojourn_domain::access::{AuthKind, EndReason, Protocol, Purpose};
+use sojourn_domain::{
+    access::{AuthKind, EndReason, Protocol, Purpose},
+    files::tap::Tap,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -130,6 +133,21 @@ async fn begin(
             return None;
         }
     };
+    let tap = match &what {
+        What::Shell => None,
+        What::Exec(command) => Tap::of_command(command),
+        What::Subsystem(name) => Tap::of_subsystem(name),
+    };
+    if let Some(tap) = tap {
+        match pass.begin_files(tap.protocol(), desk.from, Some(seat.id())).await {
+            Ok(journal) => seat.read_along(tap, journal),
+            Err(why) => {
+                seat.fail(EndReason::Failed, why.clone()).await;
+                client.refuse(&why).await;
+                return None;
+            }
+        }
+    }
     let reached = tokio::select! {
         reached = reach(desk, &mut client, pass.as_ref(), &wishes, what) => reached,
         (reason, message) = seat.called_off() => Err(ConnectError::new(reason, message).into()),
