@@ -248,7 +248,11 @@ impl Smb {
                         WriteMode::At(offset) => tree.create_file_writer_at(connection, &path, offset).await,
                     }
                 };
-                let writer = within(limit, opened).await?;
+                let writer = within(limit, opened).await.map_err(|fault| match (mode, fault.kind) {
+                    // Whatever it is, it is there.
+                    (WriteMode::New, FsErrorKind::IsAFolder) => FsError::of(FsErrorKind::Exists),
+                    _ => fault,
+                })?;
                 Ok(Box::new(Writing::new(writer, limit)) as Box<dyn WriteFile>)
             })
         })
