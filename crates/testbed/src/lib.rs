@@ -11,6 +11,7 @@
 pub mod accounts;
 pub mod bed;
 pub mod flaky;
+pub mod ftpd;
 mod lifeline;
 pub mod netns;
 pub mod objects;

@@ -1,0 +1,1 @@
+//! Targets that lie, hang and talk nonsense.
