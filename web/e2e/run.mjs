@@ -127,6 +127,7 @@ async function main() {
     await start('node', ['node_modules/vite/bin/vite.js', 'preview', '--port', '4199', '--strictPort'], { MOCK_SETUP_CODE: 'mock-code', MOCK_ZONE: 'Europe/Berlin', NO_COLOR: '1' }, { address: /(127\.0\.0\.1|localhost):4199/ });
     env.SOJOURN_URL = 'http://localhost:4199';
     env.SOJOURN_E2E_SSH = JSON.stringify({ host: '127.0.0.1', port: 22, username: 'mock', password: 'mock' });
+    env.SOJOURN_E2E_SMB = JSON.stringify({ host: '127.0.0.1', port: 445, username: 'mock', password: 'mock' });
   }
   const [program, ...args] = [...prefix, 'node', 'node_modules/@playwright/test/cli.js', 'test', '--config', 'e2e/playwright.config.ts', ...process.argv.slice(2)];
   const tests = spawn(program, args, { cwd: web, env, stdio: 'inherit' });
