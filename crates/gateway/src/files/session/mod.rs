@@ -11,6 +11,7 @@ mod hub;
 mod journal;
 mod operation;
 mod policy;
+mod staging;
 mod transfer;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use self::operation::Operation;
 pub use self::{
     hub::{FileHub, FileHubDeps, FileOpening, FileSessionHandle},
     journal::{EndsAs, FileEnded, FileFacts, FileJournal},
+    staging::{Landing, Stage, Staging},
     transfer::{Browsing, Reading, Writing, Written},
 };
 use crate::files::{Capabilities, Entry, EntryKind, FsError, FsErrorKind, RemoteFs, RemotePath, WriteMode};

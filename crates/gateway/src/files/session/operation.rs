@@ -143,6 +143,13 @@ impl Operation {
         lock(&self.pending).as_ref().and_then(|pending| pending.hash.as_ref()).map(|hash| hash.bytes)
     }
 
+    /// The hash of what went through, where that is the file's first `length` bytes in order.
+    pub(super) fn hash_so_far(&self, length: u64) -> Option<String> {
+        let pending = lock(&self.pending);
+        let hash = pending.as_ref()?.hash.as_ref().filter(|hash| hash.bytes == length)?;
+        Some(HEXLOWER.encode(hash.context.clone().finish().as_ref()))
+    }
+
     /// It went well. `whole`: the file is what went through in order. Says its hash.
     pub(super) fn done(self, whole: bool) -> Option<String> {
         let mut pending = lock(&self.pending).take()?;
