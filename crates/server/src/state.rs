@@ -19,7 +19,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::Access,
     config::Config,
-    http::{metrics::Metrics, problem::chain},
+    http::{
+        files::tabs::{self, Tabs},
+        metrics::Metrics,
+        problem::chain,
+    },
     nodes,
     password::Passwords,
     refusals::{self, Refusals},
@@ -41,6 +45,8 @@ pub struct AppState {
     pub hub: Hub,
     /// All live file sessions of this node.
     pub files: FileHub,
+    /// The file sessions of browsers' pages.
+    pub tabs: Tabs,
     /// Every change of presence goes through it.
     pub presence: PresenceHandle,
     pub clock: Arc<dyn Clock>,
@@ -91,6 +97,7 @@ impl AppState {
                 limits: Limits::default(),
                 shutdown: shutdown.clone(),
             }),
+            tabs: Tabs::default(),
             files: FileHub::start(FileHubDeps {
                 store: store.clone(),
                 clock: Arc::clone(&clock),
@@ -115,6 +122,7 @@ impl AppState {
         tasks.spawn(write_uses(state.store.clone(), used, state.shutdown.clone()));
         tasks.spawn(keep_house(state.clone()));
         tasks.spawn(nodes::keep(state.clone()));
+        tasks.spawn(tabs::keep(state.clone()));
         (state, Background { tasks })
     }
 

@@ -13,6 +13,7 @@ pub mod connections;
 pub mod devices;
 pub mod extract;
 mod file_sessions;
+pub mod files;
 mod health;
 mod keys;
 pub mod live;
@@ -39,8 +40,8 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
-    http::StatusCode,
+    extract::{DefaultBodyLimit, MatchedPath, Request},
+    http::{Extensions, HeaderMap, StatusCode, Version},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
@@ -85,6 +86,7 @@ fn routes() -> Routes {
         .merge(terminal::router())
         .merge(tokens::router())
         .merge(recordings::router())
+        .merge(files::router())
         .merge(audit::router())
         .merge(openapi::router())
         .merge(health::router())
@@ -108,9 +110,16 @@ pub fn app(state: AppState) -> Router {
         .with_state(Gate::new(state))
 }
 
+/// Marks an answer whose body is sent as it is, because it has a tag or a length, or must leave at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AsItIs;
+
 /// Recordings are sent as they are: their tags and ranges are those of their bytes.
 fn compressible() -> impl Predicate {
     DefaultPredicate::new()
+        .and(|_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| {
+            extensions.get::<AsItIs>().is_none()
+        })
         .and(NotForContentType::const_new("application/x-asciicast"))
         .and(NotForContentType::const_new("video/"))
         .and(NotForContentType::const_new("application/x-tar"))
@@ -129,6 +138,10 @@ async fn no_such_method() -> Problem {
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if files::unhurried(request.method(), route) {
+        return next.run(request).await;
+    }
     match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::unavailable("the request took too long", 10).into_response(),

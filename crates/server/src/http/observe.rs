@@ -68,6 +68,8 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request,
 
 fn secure(response: &mut Response, page: bool, tls: bool, id: &str) {
     let headers = response.headers_mut();
+    // Bytes of a target come with a stricter one.
+    let own_policy = headers.get(header::CONTENT_SECURITY_POLICY).cloned();
     let mut set = |name: HeaderName, value: &'static str| {
         headers.insert(name, HeaderValue::from_static(value));
     };
@@ -80,6 +82,9 @@ fn secure(response: &mut Response, page: bool, tls: bool, id: &str) {
     set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()");
     if tls {
         set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    if let Some(policy) = own_policy {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

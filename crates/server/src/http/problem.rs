@@ -9,6 +9,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use sojourn_domain::{access::EndReason, files::Denial};
+use sojourn_gateway::{
+    files::{
+        FsErrorKind,
+        session::{FileEnded, FileError},
+    },
+    protocols::ConnectError,
+    session::Refusal as SessionRefusal,
+};
 use sojourn_store::{
     StoreError, connections::ConnectionError, identity::IdentityError, public_keys::PublicKeyError,
     recordings::RecordingError, vault::VaultError,
@@ -316,6 +325,104 @@ impl From<RecordingError> for Problem {
         };
         tracing::error!(error = %chain(&error), "a recording failed");
         problem
+    }
+}
+
+/// What a target or the policy of its connection refuses is in the file session already: no other word to the trail.
+impl From<FileError> for Problem {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Denied(denial) => {
+                let (status, code) = match denial {
+                    Denial::ReadOnly | Denial::NoDelete | Denial::PathDenied | Denial::PathNotAllowed => {
+                        (StatusCode::FORBIDDEN, "denied_by_policy")
+                    }
+                    Denial::UploadTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "upload_limit"),
+                    Denial::DownloadTooLarge(_) => (StatusCode::FORBIDDEN, "download_limit"),
+                };
+                Self::new(status, code, denial.to_string())
+            }
+            FileError::Target(error) => {
+                let (status, code) = match error.kind {
+                    FsErrorKind::NotFound => (StatusCode::NOT_FOUND, "no_such_file"),
+                    FsErrorKind::Denied => (StatusCode::FORBIDDEN, "denied_by_target"),
+                    FsErrorKind::Exists => (StatusCode::CONFLICT, "exists"),
+                    FsErrorKind::NotEmpty => (StatusCode::CONFLICT, "not_empty"),
+                    FsErrorKind::NotAFolder => (StatusCode::CONFLICT, "not_a_folder"),
+                    FsErrorKind::IsAFolder => (StatusCode::CONFLICT, "is_a_folder"),
+                    FsErrorKind::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "target_full"),
+                    FsErrorKind::Unsupported => (StatusCode::CONFLICT, "unsupported"),
+                    FsErrorKind::Lost => (StatusCode::BAD_GATEWAY, "target_lost"),
+                    FsErrorKind::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "target_timeout"),
+                    FsErrorKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "refused_by_target"),
+                    FsErrorKind::Other => (StatusCode::BAD_GATEWAY, "target_failed"),
+                };
+                Self::new(status, code, error.message())
+            }
+            FileError::Ended(ended) => ended.into(),
+        }
+    }
+}
+
+impl From<FileEnded> for Problem {
+    fn from(ended: FileEnded) -> Self {
+        match ended.reason {
+            EndReason::ServerStopped => Self::unavailable("the server is stopping", 10),
+            EndReason::Terminated => Self::conflict("session_terminated", ended.to_string()),
+            EndReason::TargetLost => Self::new(StatusCode::BAD_GATEWAY, "target_lost", ended.to_string()),
+            EndReason::Closed
+            | EndReason::ClientLost
+            | EndReason::Unreachable
+            | EndReason::LoginRefused
+            | EndReason::HostKey
+            | EndReason::Denied
+            | EndReason::Revoked
+            | EndReason::Idle
+            | EndReason::TimeLimit
+            | EndReason::RecordingFailed
+            | EndReason::ServerDied
+            | EndReason::Failed => Self::conflict("session_over", ended.to_string()),
+        }
+    }
+}
+
+/// A target that was not reached, or did not let the server in.
+impl From<ConnectError> for Problem {
+    fn from(error: ConnectError) -> Self {
+        let (status, code) = match error.reason {
+            EndReason::Unreachable => (StatusCode::BAD_GATEWAY, "target_unreachable"),
+            EndReason::LoginRefused => (StatusCode::BAD_GATEWAY, "target_login_refused"),
+            EndReason::HostKey => (StatusCode::BAD_GATEWAY, "target_host_key"),
+            EndReason::Denied => (StatusCode::FORBIDDEN, "target_denied"),
+            EndReason::TargetLost
+            | EndReason::Closed
+            | EndReason::ClientLost
+            | EndReason::Terminated
+            | EndReason::Revoked
+            | EndReason::Idle
+            | EndReason::TimeLimit
+            | EndReason::RecordingFailed
+            | EndReason::ServerStopped
+            | EndReason::ServerDied
+            | EndReason::Failed => (StatusCode::BAD_GATEWAY, "target_failed"),
+        };
+        Self::new(status, code, error.message)
+    }
+}
+
+impl From<SessionRefusal> for Problem {
+    fn from(refusal: SessionRefusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            SessionRefusal::Full | SessionRefusal::UserFull | SessionRefusal::Stopping => {
+                Self::unavailable(text, 10)
+            }
+            SessionRefusal::Storage | SessionRefusal::Recording => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", text)
+            }
+            SessionRefusal::Policy(_) => Self::forbidden("denied_by_policy", text),
+            SessionRefusal::Store(error) => error.into(),
+        }
     }
 }
 

@@ -27,6 +27,7 @@ const VIEW: Needs = One(&[Permission::PresenceView]);
 const MANAGE: Needs = One(&[Permission::PresenceManage]);
 const SESSIONS: Needs = One(&[Permission::SessionsViewOwn, Permission::SessionsViewAny]);
 const PURGE: Needs = One(&[Permission::SessionsDelete]);
+const FILES: Needs = One(&[Permission::ConnectionsUse]);
 const SETTINGS: Needs = One(&[Permission::SettingsManage]);
 
 const LIVE: Needs =
@@ -94,6 +95,27 @@ const MATRIX: &[(&str, &str, Needs)] = &[
     ("post",   "/sessions/{id}/terminate",  Somebody),
     ("post",   "/sessions/{id}/tickets",    Somebody),
     ("post",   "/connections/{id}/tickets", One(&[Permission::ConnectionsUse])),
+    ("get",    "/files/{connection}/list",              FILES),
+    ("get",    "/files/{connection}/stat",              FILES),
+    ("get",    "/files/{connection}/content",           FILES),
+    ("put",    "/files/{connection}/content",           FILES),
+    ("get",    "/files/{connection}/archive",           FILES),
+    ("get",    "/files/{connection}/uploads",           FILES),
+    ("post",   "/files/{connection}/uploads",           FILES),
+    ("get",    "/files/{connection}/uploads/{id}",      FILES),
+    ("patch",  "/files/{connection}/uploads/{id}",      FILES),
+    ("delete", "/files/{connection}/uploads/{id}",      FILES),
+    ("post",   "/files/{connection}/uploads/{id}/finish", FILES),
+    ("post",   "/files/{connection}/mkdir",             FILES),
+    ("post",   "/files/{connection}/rename",            FILES),
+    ("post",   "/files/{connection}/copy",              FILES),
+    ("post",   "/files/{connection}/delete",            FILES),
+    ("post",   "/files/{connection}/chmod",             FILES),
+    ("post",   "/files/{connection}/link",              FILES),
+    ("post",   "/files/{connection}/truncate",          FILES),
+    ("post",   "/files/{connection}/login",             FILES),
+    ("delete", "/files/{connection}/session",           FILES),
+    ("post",   "/files/{connection}/session/close",     FILES),
     ("get",    "/nodes",                    SETTINGS),
     ("get",    "/terminal",                 Nothing),
     ("post",   "/sessions/create",          MANAGE),
@@ -136,7 +158,9 @@ fn documented() -> BTreeSet<(String, String)> {
 }
 
 fn filled(path: &str) -> String {
-    path.replace("/auth/logins/{id}", "/auth/logins/login_01h455vb4pex5vsknk084sn02q")
+    path.replace("/files/{connection}", "/files/conn_01h455vb4pex5vsknk084sn02q")
+        .replace("/uploads/{id}", "/uploads/upl_01h455vb4pex5vsknk084sn02q")
+        .replace("/auth/logins/{id}", "/auth/logins/login_01h455vb4pex5vsknk084sn02q")
         .replace("/users/{id}", "/users/user_01h455vb4pex5vsknk084sn02q")
         .replace("/tokens/{id}", "/tokens/token_01h455vb4pex5vsknk084sn02q")
         .replace("/sources/{id}", "/sources/source_01h455vb4pex5vsknk084sn02q")

@@ -6,6 +6,7 @@ pub mod csv;
 pub mod devices;
 pub mod events;
 pub mod file_sessions;
+pub mod files;
 pub mod identity;
 pub mod local;
 pub mod recordings;
