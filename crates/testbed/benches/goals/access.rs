@@ -24,9 +24,9 @@ use sojourn_testbed::{
 
 use crate::{Bed, Figure, Http, cpu, memory_mb, per_call, reset_peak};
 
-const LONG: Duration = Duration::from_secs(900);
+pub(crate) const LONG: Duration = Duration::from_secs(900);
 /// Turns of each transfer.
-const TURNS: u32 = 3;
+pub(crate) const TURNS: u32 = 3;
 /// One in every so many of the seeded sessions is the one user's.
 const SEED: &str = include_str!("seed_sessions.py");
 const TERMINALS: &str = include_str!("terminals.py");
@@ -37,7 +37,7 @@ pub(crate) fn scaled(amount: u64) -> u64 {
 }
 
 /// Both ways use the one cipher that costs the least on either side.
-fn tuned(way: Way) -> Way {
+pub(crate) fn tuned(way: Way) -> Way {
     way.option("Ciphers=aes256-gcm@openssh.com").option("Compression=no")
 }
 
@@ -91,18 +91,18 @@ fn ratio(what: &str, goal: f64, ways: [&Way; 2], measure: impl Fn(&Way) -> Durat
     Figure::at_least(what, direct.as_secs_f64() / through.as_secs_f64(), goal, "of direct")
 }
 
-fn timed(command: &mut Command) -> Duration {
+pub(crate) fn timed(command: &mut Command) -> Duration {
     let started = Instant::now();
     let status = command.stdout(Stdio::null()).status().expect("a program that runs");
     assert!(status.success(), "{command:?}: {status}");
     started.elapsed()
 }
 
-fn sftp(way: &Way, batch: &str) -> Duration {
+pub(crate) fn sftp(way: &Way, batch: &str) -> Duration {
     run::with_input(way.sftp(), batch.as_bytes(), LONG).ok().took
 }
 
-fn fill(file: &Path, bytes: u64) {
+pub(crate) fn fill(file: &Path, bytes: u64) {
     let mut source = fs::File::open("/dev/urandom").expect("randomness").take(bytes);
     let mut sink = fs::OpenOptions::new().append(true).open(file).expect("a file");
     std::io::copy(&mut source, &mut sink).expect("random bytes");

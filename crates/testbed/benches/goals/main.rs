@@ -12,6 +12,7 @@
 
 mod access;
 mod file_events;
+mod files;
 
 use std::{
     env, fs,
@@ -40,6 +41,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("recordings", access::recordings),
     ("list", access::list),
     ("file_events", file_events::exports),
+    ("files", files::files),
 ];
 
 /// What stands for several sections.

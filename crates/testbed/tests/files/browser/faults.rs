@@ -1,0 +1,173 @@
+//! Cut in the middle: the client gone, the target gone, the server killed.
+
+use std::{
+    io::{Read as _, Write as _},
+    time::Duration,
+};
+
+use serde_json::json;
+use sojourn_testbed::{
+    bed::{Bed, SOON, shared, text},
+    flaky::{Flaky, Mood},
+    wait,
+};
+
+use super::house::{Page, event, sha256};
+
+fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+}
+
+/// Sends the beginning of a piece and goes away.
+fn send_and_go(page: &Page, id: &str, at: u64, piece: &[u8], send: usize) {
+    let mut stream = page.connect();
+    let head = page.head("PATCH", &format!("uploads/{id}"));
+    write!(stream, "{head}Upload-Offset: {at}\r\nContent-Length: {}\r\n\r\n", piece.len()).unwrap();
+    stream.write_all(&piece[..send]).unwrap();
+}
+
+#[test]
+fn an_upload_that_the_client_leaves_goes_on_where_it_was() {
+    let Some(bed) = shared() else { return };
+    let page = Page::new(&bed, "left-upload");
+    let file = bed.target.account().home.join("left.bin");
+    let content = pattern(4_000_000);
+    let made = page.post("uploads", json!({"path": file, "size": content.len()})).expect(201).json();
+    let id = text(&made["id"]);
+    send_and_go(&page, &id, 0, &content, 2_500_000);
+    let cut = event(&bed, &bed.connection, &file.display().to_string(), "interrupted");
+    let moved = cut["size"].as_u64().unwrap();
+    assert!(moved <= 2_500_000, "{cut}");
+    // After a reload it is another page.
+    let again = Page::new(&bed, "left-upload-again");
+    let state = again.call("GET", &format!("uploads/{id}"), &[], b"").expect(200).json();
+    let offset = state["offset"].as_u64().unwrap();
+    assert_eq!(offset, moved, "what the event says was moved is where it goes on");
+    again.piece(&id, offset, &content[offset as usize..]).expect(200);
+    again.post(&format!("uploads/{id}/finish"), json!({})).expect(200);
+    assert_eq!(std::fs::read(&file).unwrap(), content);
+    let rest = event(&bed, &bed.connection, &file.display().to_string(), "ok");
+    assert_eq!((rest["offset"].as_u64(), rest["size"].as_u64()), (Some(offset), Some(4_000_000 - offset)));
+    page.leave();
+    again.leave();
+}
+
+#[test]
+fn a_whole_upload_that_is_cut_leaves_nothing_behind() {
+    let Some(bed) = shared() else { return };
+    let page = Page::new(&bed, "cut-whole");
+    let file = bed.target.account().home.join("whole.bin");
+    let mut stream = page.connect();
+    let head = page.head("PUT", &format!("content?path={}", file.display()));
+    write!(stream, "{head}Content-Length: 3000000\r\n\r\n").unwrap();
+    stream.write_all(&pattern(1_000_000)).unwrap();
+    drop(stream);
+    let cut = event(&bed, &bed.connection, &file.display().to_string(), "interrupted");
+    assert!(cut["size"].as_u64().unwrap() <= 1_000_000, "{cut}");
+    wait::until("the part to be removed", SOON, || {
+        let names = std::fs::read_dir(&bed.target.account().home).unwrap();
+        let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap_or_default());
+        (!names.any(|name| name.contains("whole.bin"))).then_some(())
+    });
+    page.leave();
+}
+
+#[test]
+fn a_download_that_the_client_leaves_is_interrupted() {
+    let Some(bed) = shared() else { return };
+    let page = Page::new(&bed, "left-download");
+    let file = bed.target.account().write("download.bin", pattern(60_000_000));
+    let mut stream = page.connect();
+    let head = page.head("GET", &format!("content?path={}", file.display()));
+    write!(stream, "{head}\r\n").unwrap();
+    let mut some = vec![0; 1_000_000];
+    stream.read_exact(&mut some).unwrap();
+    drop(stream);
+    let cut = event(&bed, &bed.connection, &file.display().to_string(), "interrupted");
+    let moved = cut["size"].as_u64().unwrap();
+    assert!((500_000..60_000_000).contains(&moved), "{cut}");
+    page.leave();
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_target_that_goes_away_is_told() {
+    let Some(bed) = shared() else { return };
+    let flaky = Flaky::before(bed.target.address());
+    let account = bed.target.account();
+    let made = bed.admin().post(
+        "/connections",
+        json!({
+            "name": "flaky-files", "protocol": "sftp", "host": "127.0.0.1", "port": flaky.address().port(),
+            "username": account.name, "auth": "key", "privateKey": std::fs::read_to_string(&account.key).unwrap(),
+            "hostKey": bed.target.fingerprint(), "grants": [{"kind": "user", "name": "alice"}],
+        }),
+    );
+    let mut page = Page::new(&bed, "target-gone");
+    page.connection = text(&made["id"]);
+    let file = account.home.join("gone.bin");
+    let content = pattern(2_000_000);
+    let id =
+        text(&page.post("uploads", json!({"path": file, "size": content.len()})).expect(201).json()["id"]);
+    page.piece(&id, 0, &content[..500_000]).expect(200);
+    flaky.set(Mood::Gone);
+    let refused = page.piece(&id, 500_000, &content[500_000..]);
+    assert!(
+        matches!(refused.status, 502 | 504),
+        "{} {}",
+        refused.status,
+        String::from_utf8_lossy(&refused.body)
+    );
+    let cut = event(&bed, &page.connection, &file.display().to_string(), "interrupted");
+    assert!(cut["size"].as_u64().unwrap() >= 500_000, "{cut}");
+    flaky.set(Mood::Well);
+    let state = wait::until("the target to be there again", SOON, || {
+        let got = page.call("GET", &format!("uploads/{id}"), &[], b"");
+        (got.status == 200).then(|| got.json())
+    });
+    let offset = state["offset"].as_u64().unwrap() as usize;
+    page.piece(&id, offset as u64, &content[offset..]).expect(200);
+    page.post(&format!("uploads/{id}/finish"), json!({})).expect(200);
+    assert_eq!(std::fs::read(&file).unwrap(), content);
+    page.leave();
+}
+
+#[test]
+fn an_upload_outlives_a_server_that_is_killed() {
+    let Some(mut bed) = Bed::start() else { return };
+    let page = Page::new(&bed, "killed");
+    let file = bed.target.account().home.join("killed.bin");
+    let content = pattern(8_000_000);
+    let made = page.post("uploads", json!({"path": file, "size": content.len()})).expect(201).json();
+    let id = text(&made["id"]);
+    page.piece(&id, 0, &content[..3_000_000]).expect(200);
+    let session = page.session();
+    send_and_go_on(&page, &id, &content[3_000_000..]);
+    bed.kill();
+    bed.serve_again();
+    let page = Page::new(&bed, "after");
+    let over = wait::until("the session of the killed server to be closed", SOON, || {
+        let session = bed.admin().get(&format!("/file-sessions/{session}"));
+        session["endedAt"].is_string().then_some(session)
+    });
+    assert_eq!(over["endReason"], "server_died", "{over}");
+    let state = page.call("GET", &format!("uploads/{id}"), &[], b"").expect(200).json();
+    let offset = state["offset"].as_u64().unwrap() as usize;
+    assert!(offset > 0 && offset <= 5_000_000, "{state}");
+    page.piece(&id, offset as u64, &content[offset..]).expect(200);
+    page.post(&format!("uploads/{id}/finish"), json!({})).expect(200);
+    assert_eq!(std::fs::read(&file).unwrap(), content);
+    let before = bed.installation.data_dir().join("original");
+    std::fs::write(&before, &content).unwrap();
+    assert_eq!(sha256(&file), sha256(&before));
+    page.leave();
+}
+
+/// Sends most of a piece, and leaves the connection open for a moment.
+fn send_and_go_on(page: &Page, id: &str, piece: &[u8]) {
+    let mut stream = page.connect();
+    let head = page.head("PATCH", &format!("uploads/{id}"));
+    write!(stream, "{head}Upload-Offset: 3000000\r\nContent-Length: {}\r\n\r\n", piece.len()).unwrap();
+    stream.write_all(&piece[..2_000_000]).unwrap();
+    wait::during(Duration::from_secs(2), || {});
+}
