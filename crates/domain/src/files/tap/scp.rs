@@ -6,6 +6,9 @@
 //! Which of both it was the protocol does not say. Where it is not certain, the fact's `path` is the one of the
 //! command, and `new_path` the one within the folder.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use super::{Ending, Lost, PATH_BYTES, Side, moving::Moving, sentence, shown};
