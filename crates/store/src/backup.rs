@@ -13,7 +13,7 @@ use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sojourn_domain::time::Timestamp;
-use sqlx::{Any, AnyConnection, Row as _, any::AnyRow, query::Query};
+use sqlx::{Any, AnyConnection, Connection as _, Row as _, any::AnyRow, query::Query};
 
 use crate::db::{Database, Store, StoreError};
 
@@ -250,7 +250,8 @@ impl Store {
             Database::Sqlite => "BEGIN DEFERRED",
             Database::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         };
-        let mut transaction = self.read().begin_with(statement).await?;
+        let mut reader = self.read().acquire().await?;
+        let mut transaction = reader.begin_with(statement).await?;
         let schema = Self::schema_version(&mut transaction).await?;
         let mut lines = Lines { out, hasher: Sha256::new(), rows: 0 };
         lines.line(&json!({

@@ -21,10 +21,12 @@ use std::{
 };
 
 use sqlx::{
-    Any, AnyPool, Executor as _, Transaction,
+    Any, AnyConnection, AnyPool, Executor as _, Transaction,
     any::{AnyPoolOptions, install_default_drivers},
     migrate::Migrator,
 };
+
+use crate::readers::Readers;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -33,7 +35,7 @@ const READERS: u32 = 8;
 /// Connections for writers on PostgreSQL; SQLite has one.
 const POSTGRES_WRITERS: u32 = 8;
 /// How long a caller waits for a free connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that SQLite's log may grow by on a full disk. Its index (`-shm`) covers so many in its first piece,
 /// which always exists.
 const LOG_RESERVE: u64 = 16 * 1024 * 1024;
@@ -48,7 +50,7 @@ pub enum Database {
 /// Everything that Sojourn keeps. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    read: AnyPool,
+    read: Readers,
     write: AnyPool,
     database: Database,
     /// SQLite's write-ahead log.
@@ -125,7 +127,10 @@ impl Store {
             .await?;
         MIGRATOR.run(&write).await.map_err(StoreError::Migration)?;
         crate::access::prepare(&write, database).await?;
-        let read = Self::pool(database, READERS).connect(&url).await?;
+        let read = match database {
+            Database::Sqlite => Readers::sqlite(&url, READERS),
+            Database::Postgres => Readers::Postgres(Self::pool(database, READERS).connect(&url).await?),
+        };
         let log = url_of_file(&url).map(|file| {
             let mut log: OsString = file.into();
             log.push("-wal");
@@ -167,16 +172,10 @@ impl Store {
             .test_before_acquire(database == Database::Postgres)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if database == Database::Sqlite {
-                        connection
-                            .execute(
-                                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                                 PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -2000; \
-                                 PRAGMA journal_size_limit = 67108864;",
-                            )
-                            .await?;
+                    match database {
+                        Database::Sqlite => set_up_sqlite(connection).await,
+                        Database::Postgres => Ok(()),
                     }
-                    Ok(())
                 })
             })
     }
@@ -186,7 +185,7 @@ impl Store {
     }
 
     /// Connections for reading.
-    pub(crate) fn read(&self) -> &AnyPool {
+    pub(crate) fn read(&self) -> &Readers {
         &self.read
     }
 
@@ -224,6 +223,18 @@ impl Store {
         self.read.close().await;
         self.write.close().await;
     }
+}
+
+/// How every connection to SQLite works.
+pub(crate) async fn set_up_sqlite(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    connection
+        .execute(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+             PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -2000; \
+             PRAGMA journal_size_limit = 67108864;",
+        )
+        .await?;
+    Ok(())
 }
 
 /// The file of a SQLite database that is in one.

@@ -15,6 +15,7 @@ pub mod in_use;
 pub mod nodes;
 pub mod presence;
 pub mod public_keys;
+mod readers;
 pub mod recordings;
 pub mod tickets;
 pub mod vault;

@@ -13,10 +13,10 @@ use sojourn_domain::{
     },
     time::{Elapsed, Timestamp},
 };
-use sqlx::{AnyPool, any::AnyRow};
+use sqlx::any::AnyRow;
 
 use super::{Columns as _, numbers};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, readers::Readers};
 
 /// Gaps of each source that matter to the tracker.
 const GAPS: i64 = 64;
@@ -141,7 +141,7 @@ async fn devices(store: &Store, only: Option<MacAddr>) -> Result<Vec<Device>, St
 
 type Devices = BTreeMap<DeviceNumber, Device>;
 
-async fn load_addresses(pool: &AnyPool, range: (i64, i64), devices: &mut Devices) -> Result<(), StoreError> {
+async fn load_addresses(pool: &Readers, range: (i64, i64), devices: &mut Devices) -> Result<(), StoreError> {
     let rows = sqlx::query(
         "SELECT device, ip, first_seen_at, last_seen_at FROM device_addresses \
          WHERE device BETWEEN $1 AND $2 ORDER BY device, last_seen_at DESC",
@@ -160,7 +160,7 @@ async fn load_addresses(pool: &AnyPool, range: (i64, i64), devices: &mut Devices
     Ok(())
 }
 
-async fn load_relations(pool: &AnyPool, range: (i64, i64), devices: &mut Devices) -> Result<(), StoreError> {
+async fn load_relations(pool: &Readers, range: (i64, i64), devices: &mut Devices) -> Result<(), StoreError> {
     let rows = sqlx::query(
         "SELECT device, source, seen_at, held_until FROM device_sources \
          WHERE device BETWEEN $1 AND $2 ORDER BY device, source",
@@ -183,7 +183,7 @@ async fn load_relations(pool: &AnyPool, range: (i64, i64), devices: &mut Devices
     Ok(())
 }
 
-async fn load_sessions(pool: &AnyPool, range: (i64, i64), devices: &mut Devices) -> Result<(), StoreError> {
+async fn load_sessions(pool: &Readers, range: (i64, i64), devices: &mut Devices) -> Result<(), StoreError> {
     let open = sqlx::query(concat!(
         session_columns!(),
         "WHERE open = 1 AND manual = 0 AND device BETWEEN $1 AND $2 ORDER BY device"
