@@ -13,6 +13,7 @@ pub mod files;
 pub mod identity;
 pub mod in_use;
 pub mod nodes;
+mod packed;
 pub mod presence;
 pub mod public_keys;
 mod readers;

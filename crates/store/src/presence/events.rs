@@ -3,11 +3,16 @@
 //! Lists are ordered by when an event happened, then by seq: an event that was recorded late stands
 //! where it belongs. Only [`recorded_after`] goes by seq, for those who follow what is recorded.
 
+use std::cmp::Reverse;
+
 use sojourn_domain::{mac::MacAddr, time::Timestamp};
-use sqlx::any::AnyRow;
+use sqlx::{Any, any::AnyArguments, query::Query};
 
 use super::Columns as _;
-use crate::{Store, StoreError};
+use crate::{
+    Store, StoreError,
+    packed::{self, Fields, packed},
+};
 
 /// A presence event with what lists tell of its device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,26 +97,42 @@ macro_rules! columns {
     };
 }
 
-fn event(row: &AnyRow) -> Result<ListedEvent, StoreError> {
+/// The events that a condition, an order and a limit leave of all.
+macro_rules! listed {
+    ($which:literal) => {
+        packed!(
+            {
+                int seq, int at, int recorded_at, text type, text ip, text info, int certain, int device, text mac,
+                text name, text hostname, text vendor, text owner,
+            },
+            concat!(columns!(), $which),
+        )
+    };
+}
+
+fn event(row: &mut Fields<'_>) -> Result<ListedEvent, StoreError> {
     Ok(ListedEvent {
-        seq: row.int(0)?,
-        at: row.time(1)?,
-        recorded_at: row.time(2)?,
-        kind: row.text(3)?,
-        ip: row.maybe_text(4)?,
-        info: row.text(5)?,
-        certain: row.flag(6)?,
-        device: row.int(7)?,
-        mac: row.mac(8)?,
-        device_name: row.text(9)?,
-        device_hostname: row.text(10)?,
-        device_vendor: row.text(11)?,
-        device_owner: row.text(12)?,
+        seq: row.int()?,
+        at: row.time()?,
+        recorded_at: row.time()?,
+        kind: row.text()?.to_owned(),
+        ip: row.maybe_text()?.map(str::to_owned),
+        info: row.text()?.to_owned(),
+        certain: row.flag()?,
+        device: row.int()?,
+        mac: row.mac()?,
+        device_name: row.text()?.to_owned(),
+        device_hostname: row.text()?.to_owned(),
+        device_vendor: row.text()?.to_owned(),
+        device_owner: row.text()?.to_owned(),
     })
 }
 
-fn events(rows: &[AnyRow]) -> Result<Vec<ListedEvent>, StoreError> {
-    rows.iter().map(event).collect()
+/// The latest first.
+async fn events(store: &Store, query: Query<'_, Any, AnyArguments>) -> Result<Vec<ListedEvent>, StoreError> {
+    let mut events = packed::rows(query, store.read(), event).await?;
+    events.sort_by_key(|event| Reverse((event.at, event.seq)));
+    Ok(events)
 }
 
 /// Up to `limit` events after `after`, the latest first.
@@ -122,25 +143,21 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<ListedEvent>, StoreError> {
     let query = match (filter.mac, &filter.kind) {
-        (None, None) => sqlx::query(concat!(
-            columns!(),
+        (None, None) => sqlx::query(listed!(
             "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 \
              ORDER BY e.at DESC, e.seq DESC LIMIT $5 + 0"
         )),
-        (None, Some(_)) => sqlx::query(concat!(
-            columns!(),
+        (None, Some(_)) => sqlx::query(listed!(
             "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 AND e.type = $6 \
              ORDER BY e.at DESC, e.seq DESC LIMIT $5 + 0"
         )),
         (Some(_), kind) => sqlx::query(match kind {
-            None => concat!(
-                columns!(),
+            None => listed!(
                 "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 \
                  AND e.device = (SELECT number FROM devices WHERE mac = $6) \
                  ORDER BY e.at DESC, e.seq DESC LIMIT $5 + 0"
             ),
-            Some(_) => concat!(
-                columns!(),
+            Some(_) => listed!(
                 "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.seq > $4 \
                  AND e.device = (SELECT number FROM devices WHERE mac = $6) AND e.type = $7 \
                  ORDER BY e.at DESC, e.seq DESC LIMIT $5 + 0"
@@ -164,7 +181,7 @@ pub async fn list(
         None => query,
         Some(kind) => query.bind(kind.as_str()),
     };
-    events(&query.fetch_all(store.read()).await?)
+    events(store, query).await
 }
 
 /// Where the event with this seq stands; where it is gone, the one recorded before it. `None` when
@@ -179,12 +196,10 @@ pub async fn position(store: &Store, seq: i64) -> Result<Option<Position>, Store
 
 /// Up to `limit` events that were recorded after `seq`, in that order.
 pub async fn recorded_after(store: &Store, seq: i64, limit: u32) -> Result<Vec<ListedEvent>, StoreError> {
-    let rows = sqlx::query(concat!(columns!(), "WHERE e.seq > $1 ORDER BY e.seq LIMIT $2 + 0"))
-        .bind(seq)
-        .bind(i64::from(limit))
-        .fetch_all(store.read())
-        .await?;
-    events(&rows)
+    let query = sqlx::query(listed!("WHERE e.seq > $1 ORDER BY e.seq LIMIT $2 + 0"));
+    let mut events = packed::rows(query.bind(seq).bind(i64::from(limit)), store.read(), event).await?;
+    events.sort_by_key(|event| event.seq);
+    Ok(events)
 }
 
 /// The seq of the event that was recorded last; 0 when there is none.
@@ -216,13 +231,11 @@ pub async fn page(
 ) -> Result<Vec<ListedEvent>, StoreError> {
     // The seqs of a page come from an index alone; only then are its rows read.
     let query = match class {
-        Class::All => sqlx::query(concat!(
-            columns!(),
+        Class::All => sqlx::query(listed!(
             "JOIN (SELECT seq FROM presence_events WHERE at >= $1 ORDER BY at DESC, seq DESC LIMIT $2 + 0 OFFSET $3 + 0) \
              chosen ON chosen.seq = e.seq ORDER BY e.at DESC, e.seq DESC"
         )),
-        Class::Voided | Class::New | Class::Down => sqlx::query(concat!(
-            columns!(),
+        Class::Voided | Class::New | Class::Down => sqlx::query(listed!(
             "JOIN (SELECT seq FROM presence_events WHERE at >= $1 AND type IN ($4, $5) \
              ORDER BY at DESC, seq DESC LIMIT $2 + 0 OFFSET $3 + 0) \
              chosen ON chosen.seq = e.seq ORDER BY e.at DESC, e.seq DESC"
@@ -232,7 +245,7 @@ pub async fn page(
         query.bind(from.as_micros()).bind(i64::from(limit)).bind(i64::try_from(offset).unwrap_or(i64::MAX));
     let (a, b) = class.kinds();
     let query = if class == Class::All { query } else { query.bind(a).bind(b) };
-    events(&query.fetch_all(store.read()).await?)
+    events(store, query).await
 }
 
 /// Up to `limit` events of a class after `after`, the latest first.
@@ -244,12 +257,10 @@ pub async fn scan(
     limit: u32,
 ) -> Result<Vec<ListedEvent>, StoreError> {
     let query = match class {
-        Class::All => sqlx::query(concat!(
-            columns!(),
+        Class::All => sqlx::query(listed!(
             "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) ORDER BY e.at DESC, e.seq DESC LIMIT $4 + 0"
         )),
-        Class::Voided | Class::New | Class::Down => sqlx::query(concat!(
-            columns!(),
+        Class::Voided | Class::New | Class::Down => sqlx::query(listed!(
             "WHERE e.at >= $1 AND (e.at, e.seq) < ($2, $3) AND e.type IN ($5, $6) \
              ORDER BY e.at DESC, e.seq DESC LIMIT $4 + 0"
         )),
@@ -257,5 +268,5 @@ pub async fn scan(
     let query = query.bind(from.as_micros()).bind(after.at).bind(after.seq).bind(i64::from(limit));
     let (a, b) = class.kinds();
     let query = if class == Class::All { query } else { query.bind(a).bind(b) };
-    events(&query.fetch_all(store.read()).await?)
+    events(store, query).await
 }

@@ -1,14 +1,19 @@
 //! Presence sessions: lists by position, lists by overlap, and what people enter and delete.
 
+use std::cmp::Reverse;
+
 use sojourn_domain::{
     id::PresenceSessionId,
     mac::MacAddr,
     time::{Elapsed, Timestamp},
 };
-use sqlx::any::AnyRow;
+use sqlx::{Any, any::AnyArguments, query::Query};
 
 use super::{Columns as _, devices};
-use crate::{Store, StoreError};
+use crate::{
+    Store, StoreError,
+    packed::{self, Fields, packed},
+};
 
 /// The name of a boundary that is not known, as it stands in `start_type` and `end_type`.
 pub const MISSING_EVENT: &str = "<missing event>";
@@ -98,6 +103,19 @@ macro_rules! columns {
     };
 }
 
+/// The sessions that a condition, an order and a limit leave of all.
+macro_rules! listed {
+    ($which:literal) => {
+        packed!(
+            {
+                text id, text mac, int started_at, int ended_at, int from_at, int until_at, text start_type, text end_type,
+                text ip, text info, int open, int manual,
+            },
+            concat!(columns!(), $which),
+        )
+    };
+}
+
 /// The sessions without a known start or end, each with its [`Neighbours`].
 macro_rules! missing_columns {
     () => {
@@ -113,25 +131,31 @@ macro_rules! missing_columns {
 }
 pub(super) use missing_columns;
 
-fn session(row: &AnyRow) -> Result<ListedSession, StoreError> {
+fn session(row: &mut Fields<'_>) -> Result<ListedSession, StoreError> {
     Ok(ListedSession {
-        id: row.parsed(0, "session id")?,
-        mac: row.mac(1)?,
-        started_at: row.maybe_time(2)?,
-        ended_at: row.maybe_time(3)?,
-        from_at: row.time(4)?,
-        until_at: row.time(5)?,
-        start_type: row.text(6)?,
-        end_type: row.maybe_text(7)?,
-        ip: row.maybe_text(8)?,
-        info: row.text(9)?,
-        open: row.flag(10)?,
-        manual: row.flag(11)?,
+        id: row.parsed("session id")?,
+        mac: row.mac()?,
+        started_at: row.maybe_time()?,
+        ended_at: row.maybe_time()?,
+        from_at: row.time()?,
+        until_at: row.time()?,
+        start_type: row.text()?.to_owned(),
+        end_type: row.maybe_text()?.map(str::to_owned),
+        ip: row.maybe_text()?.map(str::to_owned),
+        info: row.text()?.to_owned(),
+        open: row.flag()?,
+        manual: row.flag()?,
     })
 }
 
-fn sessions(rows: &[AnyRow]) -> Result<Vec<ListedSession>, StoreError> {
-    rows.iter().map(session).collect()
+/// Newest first.
+async fn sessions(
+    store: &Store,
+    query: Query<'_, Any, AnyArguments>,
+) -> Result<Vec<ListedSession>, StoreError> {
+    let mut sessions = packed::rows(query, store.read(), session).await?;
+    sessions.sort_by_key(|session| Reverse((session.from_at, session.id)));
+    Ok(sessions)
 }
 
 /// Up to `limit` sessions after `after`, newest first.
@@ -142,13 +166,11 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<ListedSession>, StoreError> {
     let query = match filter.mac {
-        None => sqlx::query(concat!(
-            columns!(),
+        None => sqlx::query(listed!(
             "WHERE s.from_at >= $1 AND (s.from_at, s.id) < ($2, $3) AND s.until_at <= $4 \
              ORDER BY s.from_at DESC, s.id DESC LIMIT $5 + 0"
         )),
-        Some(_) => sqlx::query(concat!(
-            columns!(),
+        Some(_) => sqlx::query(listed!(
             "WHERE s.from_at >= $1 AND (s.from_at, s.id) < ($2, $3) AND s.until_at <= $4 \
              AND s.device = (SELECT number FROM devices WHERE mac = $6) \
              ORDER BY s.from_at DESC, s.id DESC LIMIT $5 + 0"
@@ -162,7 +184,7 @@ pub async fn list(
         None => query,
         Some(mac) => query.bind(mac.to_string()),
     };
-    sessions(&query.fetch_all(store.read()).await?)
+    sessions(store, query).await
 }
 
 /// The sessions of one page, newest first; `offset` sessions come before it.
@@ -174,14 +196,12 @@ pub async fn page(
 ) -> Result<Vec<ListedSession>, StoreError> {
     // The ids of a page come from an index alone; only then are its rows read.
     let query = match filter.mac {
-        None => sqlx::query(concat!(
-            columns!(),
+        None => sqlx::query(listed!(
             "JOIN (SELECT id FROM presence_sessions WHERE from_at >= $1 AND from_at <= $2 AND until_at <= $2 \
              ORDER BY from_at DESC, id DESC LIMIT $3 + 0 OFFSET $4 + 0) chosen ON chosen.id = s.id \
              ORDER BY s.from_at DESC, s.id DESC"
         )),
-        Some(_) => sqlx::query(concat!(
-            columns!(),
+        Some(_) => sqlx::query(listed!(
             "JOIN (SELECT id FROM presence_sessions WHERE from_at >= $1 AND from_at <= $2 AND until_at <= $2 \
              AND device = (SELECT number FROM devices WHERE mac = $5) \
              ORDER BY from_at DESC, id DESC LIMIT $3 + 0 OFFSET $4 + 0) chosen ON chosen.id = s.id \
@@ -197,7 +217,7 @@ pub async fn page(
         None => query,
         Some(mac) => query.bind(mac.to_string()),
     };
-    sessions(&query.fetch_all(store.read()).await?)
+    sessions(store, query).await
 }
 
 /// How many sessions the filter lets through.
@@ -255,21 +275,19 @@ pub async fn began_since(
     limit: u32,
 ) -> Result<Vec<ListedSession>, StoreError> {
     let query = match class {
-        Class::All => sqlx::query(concat!(
-            columns!(),
+        Class::All => sqlx::query(listed!(
             "JOIN (SELECT id FROM presence_sessions WHERE from_at >= $1 \
              ORDER BY from_at DESC, id DESC LIMIT $2 + 0 OFFSET $3 + 0) chosen ON chosen.id = s.id \
              ORDER BY s.from_at DESC, s.id DESC"
         )),
-        Class::Missing => sqlx::query(concat!(
-            columns!(),
+        Class::Missing => sqlx::query(listed!(
             "WHERE s.from_at >= $1 AND (s.started_at IS NULL OR (s.ended_at IS NULL AND s.open = 0)) \
              ORDER BY s.from_at DESC, s.id DESC LIMIT $2 + 0 OFFSET $3 + 0"
         )),
     };
     let query = query.bind(from.as_micros()).bind(i64::from(limit));
     let query = query.bind(i64::try_from(offset).unwrap_or(i64::MAX));
-    sessions(&query.fetch_all(store.read()).await?)
+    sessions(store, query).await
 }
 
 /// The sessions of a class that began before `from` and are known to have lasted until then, newest
@@ -282,12 +300,10 @@ pub async fn reached_since(
     limit: u32,
 ) -> Result<Vec<ListedSession>, StoreError> {
     let query = match class {
-        Class::All => sqlx::query(concat!(
-            columns!(),
+        Class::All => sqlx::query(listed!(
             "WHERE s.until_at >= $1 AND +s.from_at < $1 ORDER BY +s.from_at DESC, s.id DESC LIMIT $2 + 0 OFFSET $3 + 0"
         )),
-        Class::Missing => sqlx::query(concat!(
-            columns!(),
+        Class::Missing => sqlx::query(listed!(
             "WHERE s.until_at >= $1 AND s.from_at < $1 \
              AND (s.started_at IS NULL OR (s.ended_at IS NULL AND s.open = 0)) \
              ORDER BY s.from_at DESC, s.id DESC LIMIT $2 + 0 OFFSET $3 + 0"
@@ -295,7 +311,7 @@ pub async fn reached_since(
     };
     let query = query.bind(from.as_micros()).bind(i64::from(limit));
     let query = query.bind(i64::try_from(offset).unwrap_or(i64::MAX));
-    sessions(&query.fetch_all(store.read()).await?)
+    sessions(store, query).await
 }
 
 /// A device's sessions that overlap the stretch from `from` up to, not including, `until`, as they
@@ -313,8 +329,12 @@ pub async fn overlapping(
     // Sessions that began in the stretch are a range of one index; those that began before it
     // and reach into it are a range of another; those without a boundary have their own. The plus
     // keeps either database from the index that would walk through the whole history.
-    const QUERY: &str = concat!(
-        "SELECT * FROM (SELECT s.id, d.mac, s.started_at, s.ended_at, s.from_at, s.until_at, s.start_type, \
+    const QUERY: &str = packed!(
+        {
+            text id, text mac, int started_at, int ended_at, int from_at, int until_at, text start_type, text end_type,
+            text ip, text info, int open, int manual, int previous_end, int next_start,
+        },
+        concat!("SELECT * FROM (SELECT s.id, d.mac, s.started_at, s.ended_at, s.from_at, s.until_at, s.start_type, \
          s.end_type, s.ip, s.info, s.open, s.manual, CAST(NULL AS BIGINT) AS previous_end, \
          CAST(NULL AS BIGINT) AS next_start \
          FROM presence_sessions s JOIN devices d ON d.number = s.device \
@@ -334,33 +354,30 @@ pub async fn overlapping(
         missing_columns!(),
         " AND s.device = (SELECT number FROM devices WHERE mac = $1) AND (s.from_at, s.id) < ($3, $4)) m \
          WHERE (m.until_at >= $2 OR (m.ended_at IS NULL AND COALESCE(m.next_start, m.from_at + 3600000000) >= $2)) \
-         ORDER BY m.from_at DESC, m.id DESC LIMIT $5 + 0) missing"
+         ORDER BY m.from_at DESC, m.id DESC LIMIT $5 + 0) missing"),
     );
     let (began_at, began_id) = after.not_after(until.as_micros());
-    let rows = sqlx::query(QUERY)
+    let query = sqlx::query(QUERY)
         .bind(mac.to_string())
         .bind(from.as_micros())
         .bind(after.at.as_micros())
         .bind(after.id.as_str())
         .bind(i64::from(limit))
         .bind(began_at)
-        .bind(began_id)
-        .fetch_all(store.read())
-        .await?;
+        .bind(began_id);
+    let rows = packed::rows(query, store.read(), |row| Ok((session(row)?, Neighbours::read(row)?))).await?;
     let (mut known, mut missing) = (Chunk::default(), Chunk::default());
     let mut found = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let session = session(row)?;
+    for (session, neighbours) in rows {
         let lacks = session.started_at.is_none() || session.end_missing();
         if lacks { &mut missing } else { &mut known }.note(session.position());
-        let drawn = Neighbours::of(row, 12)?.drawn(&session.edges(), now);
-        if !lacks || drawn.overlaps(from, until) {
+        if !lacks || neighbours.drawn(&session.edges(), now).overlaps(from, until) {
             found.push(session);
         }
     }
     // A list that was cut says nothing of what is older than its oldest session.
     let next = [known, missing].into_iter().filter_map(|chunk| chunk.cut(limit)).max();
-    found.sort_by_key(|session| std::cmp::Reverse((session.from_at, session.id)));
+    found.sort_by_key(|session| Reverse((session.from_at, session.id)));
     if let Some(next) = &next {
         found.retain(|session| (session.from_at, session.id.to_string()) >= (next.at, next.id.clone()));
     }
@@ -423,8 +440,8 @@ impl Drawn {
 }
 
 impl Neighbours {
-    pub(super) fn of(row: &AnyRow, index: usize) -> Result<Self, StoreError> {
-        Ok(Self { previous_end: row.maybe_time(index)?, next_start: row.maybe_time(index + 1)? })
+    pub(super) fn read(row: &mut Fields<'_>) -> Result<Self, StoreError> {
+        Ok(Self { previous_end: row.maybe_time()?, next_start: row.maybe_time()? })
     }
 
     /// A missing start is drawn at the previous disconnection, else an hour before the end; a
@@ -530,29 +547,21 @@ pub async fn create(store: &Store, new: &NewSession) -> Result<Created, StoreErr
         open: new.end.is_none(),
         manual: true,
     };
-    let same = sqlx::query(concat!(
-        columns!(),
+    let same = sqlx::query(listed!(
         "WHERE s.device = $1 AND s.from_at = $2 AND s.until_at = $3 AND s.manual = 1 ORDER BY s.id"
     ))
     .bind(device)
     .bind(from_at.as_micros())
-    .bind(until_at.as_micros())
-    .fetch_all(&mut *tx)
-    .await?;
-    for row in &same {
-        let there = self::session(row)?;
+    .bind(until_at.as_micros());
+    for there in packed::rows(same, &mut *tx, self::session).await? {
         if (ListedSession { id: new.id, ..there.clone() }) == session {
             tx.commit().await?;
             return Ok(Created::AlreadyThere(there));
         }
     }
     if session.open {
-        let open = sqlx::query(concat!(columns!(), "WHERE s.device = $1 AND s.open = 1"))
-            .bind(device)
-            .fetch_optional(&mut *tx)
-            .await?;
-        if let Some(row) = open {
-            let there = self::session(&row)?;
+        let open = sqlx::query(listed!("WHERE s.device = $1 AND s.open = 1")).bind(device);
+        if let Some(there) = packed::rows(open, &mut *tx, self::session).await?.pop() {
             tx.rollback().await?;
             return Ok(Created::OpenExists(there));
         }

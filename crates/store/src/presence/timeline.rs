@@ -1,12 +1,14 @@
 //! Sessions as stretches of time, for drawing: only where they lie and what is known of their ends.
 
-use sojourn_domain::{mac::MacAddr, time::Timestamp};
+use std::cmp::Reverse;
 
-use super::{
-    Columns as _,
-    sessions::{Drawn, Edges, Neighbours, missing_columns},
+use sojourn_domain::{id::PresenceSessionId, mac::MacAddr, time::Timestamp};
+
+use super::sessions::{Drawn, Edges, Neighbours, missing_columns};
+use crate::{
+    Store, StoreError,
+    packed::{self, Fields, packed},
 };
-use crate::{Store, StoreError};
 
 /// Where a session lies, and what is known of its ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,50 +52,41 @@ impl Cursor {
     }
 }
 
-/// Rows of spans in one text: fetching a row costs the driver several times what finding it costs the
-/// database, and a calendar holds many. Lines end in `;`, their parts in `,`: MAC, from, until, flags, id,
-/// previous end, next start, IP.
-macro_rules! packed {
-    ($neighbours:literal, $rows:expr) => {
-        concat!(
-            "SELECT string_agg(p.mac || ',' || p.from_at || ',' || p.until_at || ',' || p.flags || ',' || p.id || ",
-            $neighbours,
-            " || COALESCE(p.ip, ''), ';') FROM (",
-            $rows,
-            ") p"
-        )
-    };
-}
-
 macro_rules! known {
     ($which:literal) => {
-        packed!(
-            "',,,'",
-            concat!(
-                "SELECT d.mac, s.ip, s.from_at, s.until_at, s.open + 2 * s.manual AS flags, s.id \
-                 FROM presence_sessions s JOIN devices d ON d.number = s.device \
-                 WHERE s.started_at IS NOT NULL AND (s.ended_at IS NOT NULL OR s.open = 1) ",
-                $which
-            )
+        concat!(
+            "SELECT d.mac, s.ip, s.from_at, s.until_at, s.open + 2 * s.manual AS flags, s.id, \
+             CAST(NULL AS BIGINT) AS previous_end, CAST(NULL AS BIGINT) AS next_start \
+             FROM presence_sessions s JOIN devices d ON d.number = s.device \
+             WHERE s.started_at IS NOT NULL AND (s.ended_at IS NOT NULL OR s.open = 1) ",
+            $which
         )
     };
 }
 
 macro_rules! missing {
     ($which:literal) => {
+        concat!(
+            "SELECT m.mac, m.ip, m.from_at, m.until_at, m.open + 2 * m.manual \
+             + CASE WHEN m.started_at IS NULL THEN 4 ELSE 0 END \
+             + CASE WHEN m.ended_at IS NULL AND m.open = 0 THEN 8 ELSE 0 END AS flags, m.id, m.previous_end, \
+             m.next_start FROM (",
+            missing_columns!(),
+            ") m WHERE (m.until_at >= $2 \
+             OR (m.ended_at IS NULL AND COALESCE(m.next_start, m.from_at + 3600000000) >= $2)) \
+             AND (m.started_at IS NULL OR m.from_at < $1) ",
+            $which
+        )
+    };
+}
+
+macro_rules! spans {
+    ($rows:expr) => {
         packed!(
-            "',' || COALESCE(p.previous_end || '', '') || ',' || COALESCE(p.next_start || '', '') || ','",
-            concat!(
-                "SELECT m.mac, m.ip, m.from_at, m.until_at, m.open + 2 * m.manual \
-                 + CASE WHEN m.started_at IS NULL THEN 4 ELSE 0 END \
-                 + CASE WHEN m.ended_at IS NULL AND m.open = 0 THEN 8 ELSE 0 END AS flags, m.id, m.previous_end, \
-                 m.next_start FROM (",
-                missing_columns!(),
-                ") m WHERE (m.until_at >= $2 \
-                 OR (m.ended_at IS NULL AND COALESCE(m.next_start, m.from_at + 3600000000) >= $2)) \
-                 AND (m.started_at IS NULL OR m.from_at < $1) AND (m.from_at, m.id) < ($3, $4) ",
-                $which
-            )
+            {
+                text mac, text ip, int from_at, int until_at, int flags, text id, int previous_end, int next_start
+            },
+            $rows
         )
     };
 }
@@ -105,32 +98,38 @@ pub async fn spans(
     cursor: &Cursor,
     limit: u32,
 ) -> Result<(Vec<Span>, Option<Cursor>), StoreError> {
+    if let Some(mac) = stretch.mac
+        && *cursor == Cursor::start()
+        && let Some(spans) = of_device(store, stretch, mac, limit).await?
+    {
+        return Ok((spans, None));
+    }
     let (from, until) = (stretch.from.as_micros(), stretch.until.as_micros());
     let query = match (cursor, stretch.mac) {
-        (Cursor::Began { .. }, None) => sqlx::query(known!(
+        (Cursor::Began { .. }, None) => sqlx::query(spans!(known!(
             "AND s.from_at >= $2 AND (s.from_at, s.id) < ($3, $4) \
              ORDER BY s.from_at DESC, s.id DESC LIMIT $5 + 0"
-        )),
-        (Cursor::Began { .. }, Some(_)) => sqlx::query(known!(
+        ))),
+        (Cursor::Began { .. }, Some(_)) => sqlx::query(spans!(known!(
             "AND s.device = (SELECT number FROM devices WHERE mac = $6) \
              AND s.from_at >= $2 AND (s.from_at, s.id) < ($3, $4) \
              ORDER BY s.from_at DESC, s.id DESC LIMIT $5 + 0"
-        )),
-        (Cursor::Reached { .. }, None) => sqlx::query(known!(
+        ))),
+        (Cursor::Reached { .. }, None) => sqlx::query(spans!(known!(
             "AND (s.until_at, s.from_at, s.id) > ($1, $3, $4) AND +s.from_at < $2 \
              ORDER BY s.until_at, s.from_at, s.id LIMIT $5 + 0"
-        )),
-        (Cursor::Reached { .. }, Some(_)) => sqlx::query(known!(
+        ))),
+        (Cursor::Reached { .. }, Some(_)) => sqlx::query(spans!(known!(
             "AND s.device = (SELECT number FROM devices WHERE mac = $6) \
              AND s.until_at >= $1 AND (s.until_at, +s.from_at, s.id) > ($1, $3, $4) AND +s.from_at < $2 \
              ORDER BY s.until_at, s.from_at, s.id LIMIT $5 + 0"
-        )),
-        (Cursor::Missing { .. }, None) => {
-            sqlx::query(missing!("ORDER BY m.from_at DESC, m.id DESC LIMIT $5 + 0"))
-        }
-        (Cursor::Missing { .. }, Some(_)) => {
-            sqlx::query(missing!("AND m.mac = $6 ORDER BY m.from_at DESC, m.id DESC LIMIT $5 + 0"))
-        }
+        ))),
+        (Cursor::Missing { .. }, None) => sqlx::query(spans!(missing!(
+            "AND (m.from_at, m.id) < ($3, $4) ORDER BY m.from_at DESC, m.id DESC LIMIT $5 + 0"
+        ))),
+        (Cursor::Missing { .. }, Some(_)) => sqlx::query(spans!(missing!(
+            "AND (m.from_at, m.id) < ($3, $4) AND m.mac = $6 ORDER BY m.from_at DESC, m.id DESC LIMIT $5 + 0"
+        ))),
     };
     let query = match cursor {
         // Both bounds in one: SQLite walks an index from one upper bound only.
@@ -148,77 +147,103 @@ pub async fn spans(
         None => query,
         Some(mac) => query.bind(mac.to_string()),
     };
-    // No spans: no text.
-    let text = query.fetch_one(store.read()).await?.maybe_text(0)?.unwrap_or_default();
-    let mut lines = Vec::with_capacity(limit as usize);
-    for line in text.split_terminator(';') {
-        lines.push(Line::read(line)?);
-    }
+    let mut lines = packed::rows(query, store.read(), Line::read).await?;
     match cursor {
         Cursor::Began { .. } | Cursor::Missing { .. } => {
-            lines.sort_by(|a, b| (b.span.from, b.id).cmp(&(a.span.from, a.id)));
+            lines.sort_by_key(|line| Reverse((line.span.from, line.id)));
         }
         Cursor::Reached { .. } => {
-            lines.sort_by(|a, b| (a.span.until, a.span.from, a.id).cmp(&(b.span.until, b.span.from, b.id)));
+            lines.sort_by_key(|line| (line.span.until, line.span.from, line.id));
         }
     }
     let last = lines.last().filter(|_| lines.len() as u64 >= u64::from(limit));
     let next = next(cursor, last, from);
-    if matches!(cursor, Cursor::Missing { .. }) {
-        for line in &mut lines {
-            let drawn = line.neighbours.drawn(&line.span.edges(), stretch.now);
-            (line.span.from, line.span.until) = (drawn.from, drawn.until);
+    Ok((drawn(lines, stretch), next))
+}
+
+/// All spans of a device in the order of cursors, in one statement; `None` where they are too many.
+async fn of_device(
+    store: &Store,
+    stretch: &Stretch,
+    mac: MacAddr,
+    limit: u32,
+) -> Result<Option<Vec<Span>>, StoreError> {
+    const QUERY: &str = spans!(concat!(
+        "SELECT * FROM (",
+        known!(
+            "AND s.device = (SELECT number FROM devices WHERE mac = $3) AND s.from_at >= $2 AND s.from_at < $1 \
+             ORDER BY s.from_at DESC, s.id DESC LIMIT $4 + 0"
+        ),
+        ") began UNION ALL SELECT * FROM (",
+        known!(
+            "AND s.device = (SELECT number FROM devices WHERE mac = $3) AND s.until_at > $2 AND +s.from_at < $2 \
+             ORDER BY s.until_at, s.from_at, s.id LIMIT $4 + 0"
+        ),
+        ") reached UNION ALL SELECT * FROM (",
+        missing!("AND m.mac = $3 ORDER BY m.from_at DESC, m.id DESC LIMIT $4 + 0"),
+        ") missing"
+    ));
+    let query = sqlx::query(QUERY)
+        .bind(stretch.until.as_micros())
+        .bind(stretch.from.as_micros())
+        .bind(mac.to_string())
+        .bind(i64::from(limit));
+    let mut lines = packed::rows(query, store.read(), Line::read).await?;
+    // Began, reached, missing: the order of the cursors.
+    lines.sort_by_key(|Line { span, id, .. }| {
+        (span.start_missing || span.end_missing, span.from < stretch.from, Reverse((span.from, *id)))
+    });
+    Ok((lines.len() < limit as usize).then(|| drawn(lines, stretch)))
+}
+
+/// The spans as they are drawn, without those that then lie outside.
+fn drawn(lines: Vec<Line>, stretch: &Stretch) -> Vec<Span> {
+    let drawn = lines.into_iter().filter_map(|Line { mut span, neighbours, .. }| {
+        if span.start_missing || span.end_missing {
+            let drawn = neighbours.drawn(&span.edges(), stretch.now);
+            (span.from, span.until) = (drawn.from, drawn.until);
+            return span.overlaps(stretch).then_some(span);
         }
-        lines.retain(|line| line.span.overlaps(stretch));
-    }
-    Ok((lines.into_iter().map(|line| line.span).collect(), next))
+        Some(span)
+    });
+    drawn.collect()
 }
 
 /// Where to go on after a chunk whose last line is `last`, if it was cut there.
-fn next(cursor: &Cursor, last: Option<&Line<'_>>, from: i64) -> Option<Cursor> {
+fn next(cursor: &Cursor, last: Option<&Line>, from: i64) -> Option<Cursor> {
     let newest = (i64::MAX, String::new());
     Some(match (cursor, last) {
         (Cursor::Began { .. }, Some(line)) => {
-            Cursor::Began { from: line.span.from.as_micros(), id: line.id.to_owned() }
+            Cursor::Began { from: line.span.from.as_micros(), id: line.id.to_string() }
         }
         (Cursor::Began { .. }, None) => Cursor::Reached { until: from, from: newest.0, id: newest.1 },
         (Cursor::Reached { .. }, Some(line)) => Cursor::Reached {
             until: line.span.until.as_micros(),
             from: line.span.from.as_micros(),
-            id: line.id.to_owned(),
+            id: line.id.to_string(),
         },
         (Cursor::Reached { .. }, None) => Cursor::Missing { from: newest.0, id: newest.1 },
         (Cursor::Missing { .. }, Some(line)) => {
-            Cursor::Missing { from: line.span.from.as_micros(), id: line.id.to_owned() }
+            Cursor::Missing { from: line.span.from.as_micros(), id: line.id.to_string() }
         }
         (Cursor::Missing { .. }, None) => return None,
     })
 }
 
 /// A span as the database tells it.
-struct Line<'a> {
+struct Line {
     span: Span,
-    id: &'a str,
+    id: PresenceSessionId,
     neighbours: Neighbours,
 }
 
-impl<'a> Line<'a> {
-    fn read(text: &'a str) -> Result<Self, StoreError> {
-        Self::parts(text).ok_or_else(|| StoreError::Corrupt(format!("a packed session {text:?}")))
-    }
-
-    fn parts(text: &'a str) -> Option<Self> {
-        let time = |text: &str| text.parse().ok().map(Timestamp::from_micros);
-        let mut parts = text.splitn(8, ',');
-        let mac = parts.next()?.parse().ok()?;
-        let (from, until) = (time(parts.next()?)?, time(parts.next()?)?);
-        let flags: u8 = parts.next()?.parse().ok()?;
-        let id = parts.next()?;
-        let neighbours = Neighbours { previous_end: time(parts.next()?), next_start: time(parts.next()?) };
-        let ip = parts.next()?;
+impl Line {
+    fn read(row: &mut Fields<'_>) -> Result<Self, StoreError> {
+        let (mac, ip) = (row.mac()?, row.maybe_text()?);
+        let (from, until, flags) = (row.time()?, row.time()?, row.int()?);
         let span = Span {
             mac,
-            ip: (!ip.is_empty()).then(|| ip.to_owned()),
+            ip: ip.map(str::to_owned),
             from,
             until,
             open: flags & 1 != 0,
@@ -226,7 +251,7 @@ impl<'a> Line<'a> {
             start_missing: flags & 4 != 0,
             end_missing: flags & 8 != 0,
         };
-        Some(Self { span, id, neighbours })
+        Ok(Self { span, id: row.parsed("session id")?, neighbours: Neighbours::read(row)? })
     }
 }
 
