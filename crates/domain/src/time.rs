@@ -7,7 +7,7 @@ use std::fmt;
 
 use jiff::{
     civil,
-    tz::{AmbiguousOffset, TimeZone},
+    tz::{AmbiguousOffset, Offset, TimeZone},
 };
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z.
@@ -70,17 +70,24 @@ impl Timestamp {
 
     /// RFC 3339 in UTC with milliseconds: `2024-01-01T00:00:00.000Z`.
     pub fn rfc3339(self) -> String {
-        let t = self.local(&TimeZone::UTC);
-        format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            t.year(),
-            t.month(),
-            t.day(),
-            t.hour(),
-            t.minute(),
-            t.second(),
-            t.millisecond()
-        )
+        let t = Offset::UTC.to_datetime(self.clamped());
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        // The numbers are within the range of their digits.
+        let mut put = |at: usize, digits: usize, number: i16| {
+            let mut rest = number.unsigned_abs();
+            for digit in text[at..at + digits].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        };
+        put(0, 4, t.year());
+        put(5, 2, t.month().into());
+        put(8, 2, t.day().into());
+        put(11, 2, t.hour().into());
+        put(14, 2, t.minute().into());
+        put(17, 2, t.second().into());
+        put(20, 3, t.millisecond());
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Reads RFC 3339, or a local time in `zone` without an offset. A space may stand for the `T`,

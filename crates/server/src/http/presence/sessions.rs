@@ -6,10 +6,13 @@ use sojourn_domain::{
     presence::Period,
     time::{Elapsed, Timestamp},
 };
-use sojourn_store::presence::{
-    CHUNK,
-    sessions::{self, Boundary, Created, Filter, MISSING_EVENT, NewSession, Position},
-    timeline::{self, Cursor, Stretch},
+use sojourn_store::{
+    StoreError,
+    presence::{
+        CHUNK,
+        sessions::{self, Boundary, Created, Filter, ListedSession, MISSING_EVENT, NewSession, Position},
+        timeline::{self, Cursor, Span, Stretch},
+    },
 };
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -34,6 +37,8 @@ use crate::{
 /// Sessions on a page where a page is asked for without a limit, and at most.
 const PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1000;
+/// How all lists of sessions begin.
+const HEAD: &str = "{\"success\":true,\"sessions\":[";
 
 pub(super) fn router() -> Routes {
     Routes::new()
@@ -250,28 +255,21 @@ async fn list(
         let total = sessions::count(&state.store, &filter).await?;
         let offset = page.offset().unsigned_abs();
         let found = sessions::page(&state.store, &filter, offset, page.limit).await?;
-        let mut writer = SessionWriter::new(&state.zone, now);
         let mut items = Items::default();
-        for session in &found {
-            writer.session(session, |wire| items.push(wire))?;
-        }
+        write_sessions(SessionWriter::new(&state.zone, now))(found, &mut items)?;
         let tail = format!("],\"page\":{},\"limit\":{},\"total\":{total}}}", page.number, page.limit);
-        return Ok(streamed::whole("{\"success\":true,\"sessions\":[", items, &tail));
+        return Ok(streamed::whole(HEAD, items, &tail));
     }
-    streamed::list("{\"success\":true,\"sessions\":[", "]}", Position::newest(), move |position| {
-        let state = state.clone();
+    let writer = SessionWriter::new(&state.zone, now);
+    let next = move |position: Position| {
+        let store = state.store.clone();
         async move {
-            let found = sessions::list(&state.store, &filter, &position, CHUNK).await?;
-            let mut writer = SessionWriter::new(&state.zone, now);
-            let mut items = Items::with_capacity(found.len() * 400);
-            for session in &found {
-                writer.session(session, |wire| items.push(wire))?;
-            }
-            let next = found.last().filter(|_| found.len() == CHUNK as usize);
-            Ok((items, next.map(|last| last.position())))
+            let found = sessions::list(&store, &filter, &position, CHUNK).await?;
+            let next = found.last().filter(|_| found.len() == CHUNK as usize).map(ListedSession::position);
+            Ok((found, next))
         }
-    })
-    .await
+    };
+    streamed::pipelined(HEAD, "]}", Position::newest(), next, write_sessions(writer)).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -319,19 +317,15 @@ async fn calendar(
     }
     let now = state.now();
     let stretch = Stretch { mac: query.mac, from, until, now };
-    streamed::list("{\"success\":true,\"sessions\":[", "]}", Cursor::start(), move |cursor| {
-        let state = state.clone();
-        async move {
-            let (spans, next) = timeline::spans(&state.store, &stretch, &cursor, CHUNK).await?;
-            let mut writer = SessionWriter::new(&state.zone, now);
-            let mut items = Items::with_capacity(spans.len() * 320);
-            for span in &spans {
-                writer.calendar(span, |wire| items.push(wire))?;
-            }
-            Ok((items, next))
-        }
-    })
-    .await
+    let mut writer = SessionWriter::new(&state.zone, now);
+    let next = move |cursor| {
+        let store = state.store.clone();
+        async move { timeline::spans(&store, &stretch, &cursor, CHUNK).await }
+    };
+    let write = move |spans: Vec<Span>, items: &mut Items| {
+        spans.iter().try_for_each(|span| writer.calendar(span, |wire| items.push(wire)))
+    };
+    streamed::pipelined(HEAD, "]}", Cursor::start(), next, write).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -367,18 +361,16 @@ pub(in crate::http) async fn of_device(
         Period::Last { .. } => now + Elapsed::from_micros(1),
     };
     let stretch = (period.start(now, &state.zone), until);
-    streamed::list("{\"success\":true,\"sessions\":[", "]}", Position::newest(), move |position| {
-        let state = state.clone();
-        async move {
-            let (found, next) =
-                sessions::overlapping(&state.store, mac, stretch, now, &position, CHUNK).await?;
-            let mut writer = SessionWriter::new(&state.zone, now);
-            let mut items = Items::default();
-            for session in &found {
-                writer.session(session, |wire| items.push(wire))?;
-            }
-            Ok((items, next))
-        }
-    })
-    .await
+    let writer = SessionWriter::new(&state.zone, now);
+    let next = move |position: Position| {
+        let store = state.store.clone();
+        async move { sessions::overlapping(&store, mac, stretch, now, &position, CHUNK).await }
+    };
+    streamed::pipelined(HEAD, "]}", Position::newest(), next, write_sessions(writer)).await
+}
+
+fn write_sessions(
+    mut writer: SessionWriter,
+) -> impl FnMut(Vec<ListedSession>, &mut Items) -> Result<(), StoreError> {
+    move |found, items| found.iter().try_for_each(|session| writer.session(session, |wire| items.push(wire)))
 }

@@ -7,7 +7,7 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::join, stream};
 use serde::Serialize;
 use sojourn_store::StoreError;
 use tokio::sync::mpsc;
@@ -25,19 +25,21 @@ pub const JSON: &str = "application/json";
 #[derive(Debug, Default)]
 pub struct Items {
     text: Vec<u8>,
+    /// There was an item, here or in a piece that is gone.
+    begun: bool,
 }
 
 impl Items {
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { text: Vec::with_capacity(bytes) }
+        Self { text: Vec::with_capacity(bytes), begun: false }
     }
 
     pub fn written(text: Vec<u8>) -> Self {
-        Self { text }
+        Self { begun: !text.is_empty(), text }
     }
 
     pub fn push<T: Serialize>(&mut self, item: &T) -> Result<(), StoreError> {
-        if !self.text.is_empty() {
+        if std::mem::replace(&mut self.begun, true) {
             self.text.push(b',');
         }
         serde_json::to_writer(&mut self.text, item)
@@ -147,6 +149,98 @@ async fn read_on<P, F, R>(
         let Some(further) = further else { return };
         position = further;
     }
+}
+
+/// Answers JSON as [`list`] does, for the longest lists: a chunk is written while the next one is read.
+///
+/// `next` reads the chunk after a position, and says where to go on, if anywhere; `write` makes items of what was
+/// read.
+pub async fn pipelined<P, T, F, R, W>(
+    head: &'static str,
+    tail: &'static str,
+    first: P,
+    mut next: F,
+    mut write: W,
+) -> Result<Response, Problem>
+where
+    P: Send + 'static,
+    T: Send + 'static,
+    F: FnMut(P) -> R + Send + 'static,
+    R: Future<Output = Result<(T, Option<P>), StoreError>> + Send + 'static,
+    W: FnMut(T, &mut Items) -> Result<(), StoreError> + Send + 'static,
+{
+    let (chunk, position) = next(first).await?;
+    let Some(position) = position else {
+        let mut items = Items::default();
+        write(chunk, &mut items)?;
+        return Ok(whole(head, items, tail));
+    };
+    let (out, pieces) = mpsc::channel(AHEAD);
+    // Ends when the list does, or with the body when the client goes away.
+    let reader = tokio::spawn(write_on(chunk, position, tail, next, write, out));
+    let reader = AbortOnDropHandle::new(reader);
+    let pieces = ReceiverStream::new(pieces).map(move |piece| {
+        let _owned = &reader;
+        piece.map(Bytes::from)
+    });
+    let body = stream::once(async move { Ok(Bytes::from_static(head.as_bytes())) }).chain(pieces).fuse();
+    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response())
+}
+
+/// Writes chunks, and reads further ones while earlier ones are on their way to the client.
+async fn write_on<P, T, F, R, W>(
+    mut chunk: T,
+    position: P,
+    tail: &str,
+    mut next: F,
+    mut write: W,
+    out: mpsc::Sender<Result<Vec<u8>, StoreError>>,
+) where
+    F: FnMut(P) -> R,
+    R: Future<Output = Result<(T, Option<P>), StoreError>>,
+    W: FnMut(T, &mut Items) -> Result<(), StoreError>,
+{
+    let mut items = Items::default();
+    let mut further = Some(position);
+    // Pieces are about as long as those before.
+    let mut length = 0;
+    loop {
+        items.text.reserve(length);
+        let (read, written) = match further.take() {
+            // The database is asked first, and works while the chunk is written.
+            Some(position) => {
+                let (read, written) = join(next(position), async { write(chunk, &mut items) }).await;
+                (Some(read), written)
+            }
+            None => (None, write(chunk, &mut items)),
+        };
+        if read.is_none() {
+            items.text.extend_from_slice(tail.as_bytes());
+        }
+        length = length.max(items.text.len());
+        let piece = written.map(|()| std::mem::take(&mut items.text));
+        // A failure ends the list behind the piece; nobody reads any more when the client went away.
+        if !told(&out, piece).await {
+            return;
+        }
+        match read {
+            Some(Ok((read, position))) => (chunk, further) = (read, position),
+            Some(Err(error)) => {
+                told(&out, Err(error)).await;
+                return;
+            }
+            None => return,
+        }
+    }
+}
+
+/// Hands a piece to the client; `false` if there is nobody to go on for.
+async fn told(out: &mpsc::Sender<Result<Vec<u8>, StoreError>>, piece: Result<Vec<u8>, StoreError>) -> bool {
+    if let Err(error) = &piece {
+        tracing::error!(error = %chain(error), "a list broke off");
+    }
+    let whole = piece.is_ok();
+    out.send(piece).await.is_ok() && whole
 }
 
 /// Answers `head`, the items and `tail` at once.
