@@ -82,7 +82,8 @@ fn memory(bed: &Gateway, figures: &mut Vec<Figure>) {
     let mut transfers: Vec<Running> = (0..AT_ONCE)
         .map(|index| {
             let mut curl = curl(bed);
-            let path = home.join(if index % 2 == 0 { format!("at-once-{index}") } else { "random".to_owned() });
+            let path =
+                home.join(if index % 2 == 0 { format!("at-once-{index}") } else { "random".to_owned() });
             let content = url(bed, &format!("content?path={}", path.display()));
             match index % 2 {
                 0 => curl.arg("-T").arg(&local).arg(content),
@@ -116,7 +117,12 @@ fn listing(bed: &Gateway, figures: &mut Vec<Figure>) {
         first = first.min(times.next().expect("a time"));
         all = all.min(times.next().expect("a time"));
     }
-    figures.push(Figure::at_most(format!("a folder of {entries} entries, first rows"), first * 1e3, 100.0, "ms"));
+    figures.push(Figure::at_most(
+        format!("a folder of {entries} entries, first rows"),
+        first * 1e3,
+        100.0,
+        "ms",
+    ));
     figures.push(Figure::at_most(format!("a folder of {entries} entries, all rows"), all, 2.0, "s"));
 }
 
@@ -141,7 +147,8 @@ fn small_files(bed: &Gateway, figures: &mut Vec<Figure>) {
     let direct = tuned(bed.target.way());
     let (mut theirs, mut ours) = (Duration::MAX, Duration::MAX);
     for _ in 0..TURNS {
-        theirs = theirs.min(sftp(&direct, &format!("-mkdir small-sftp\nput {}/* small-sftp/\n", folder.display())));
+        theirs = theirs
+            .min(sftp(&direct, &format!("-mkdir small-sftp\nput {}/* small-sftp/\n", folder.display())));
         let started = Instant::now();
         let mut curl = curl(bed);
         curl.args(["--parallel", "--parallel-max", PARALLEL, "-o", "/dev/null", "-K"]).arg(&list);

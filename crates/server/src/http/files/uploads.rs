@@ -103,7 +103,7 @@ pub(super) async fn rest(state: &AppState, tab: &Tab) {
     for (id, open) in all {
         // One that is taken is at work.
         let Ok(mut open) = open.try_lock() else { continue };
-        if open.used.is_none_or(|used| used.elapsed() < REST) {
+        if open.used.is_some_and(|used| used.elapsed() < REST) {
             continue;
         }
         lock(&tab.uploads).remove(&id);
@@ -146,7 +146,8 @@ impl Taken {
             }
             Arc::clone(all.entry(id).or_default())
         };
-        let open = tokio::time::timeout(BUSY, open.lock_owned()).await.map_err(|_| busy())?;
+        let mut open = tokio::time::timeout(BUSY, open.lock_owned()).await.map_err(|_| busy())?;
+        open.used = Some(Instant::now());
         // What was done while it was waited for.
         let row = state.store.upload(actor.user, id).await?.ok_or_else(none)?;
         let path = path_of(&row.path)?;
