@@ -38,7 +38,7 @@ async fn case(server: &Ftpd) -> Case {
     let remote: RemotePath = account.home.to_str().unwrap().parse().unwrap();
     assert_eq!(*opened.fs.home(), remote);
     let path = if server.kind() == Kind::Proftpd { 3000 } else { 4000 };
-    let can = Can { newlines: false, confirms: false, path, denials: true };
+    let can = Can { newlines: false, bytes: true, confirms: false, path, denials: true };
     Case { fs: opened.fs, remote, local: account.home.clone(), uid: account.uid(), can }
 }
 

@@ -22,6 +22,8 @@ use sojourn_testbed::accounts::Account;
 pub(crate) struct Can {
     /// Names with line ends.
     pub(crate) newlines: bool,
+    /// Names are bytes, and stand on its disk as they are; else they are Unicode.
+    pub(crate) bytes: bool,
     /// The most bytes of a path that its commands have room for.
     pub(crate) path: usize,
     /// It says of bytes that are written that they have arrived.

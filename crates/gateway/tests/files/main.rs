@@ -5,4 +5,5 @@ mod ftp;
 mod hostile;
 mod lab;
 mod sftp;
+mod smb;
 mod suite;

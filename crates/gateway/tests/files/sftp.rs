@@ -22,7 +22,7 @@ async fn case(server: &Sshd) -> Case {
         remote,
         local: account.home.clone(),
         uid: account.uid(),
-        can: Can { newlines: true, confirms: true, path: RemotePath::MAX, denials: true },
+        can: Can { newlines: true, bytes: true, confirms: true, path: RemotePath::MAX, denials: true },
     }
 }
 

@@ -296,10 +296,17 @@ async fn odd_names(case: Case) {
             assert_eq!(kind(fs.rename(&case.at("x"), &file, true).await), FsErrorKind::Invalid);
         }
     }
+    if !case.can.bytes {
+        let bytes = case.at(b"latin-\xe9\xff\xfe");
+        assert_eq!(kind(fs.mkdir(&bytes).await), FsErrorKind::Invalid);
+        odd.retain(|name| std::str::from_utf8(name).is_ok());
+    }
     for name in &odd {
         let (file, shown) = (case.at(name), RemotePath::root().join(name).unwrap());
         write(fs, &file, WriteMode::New, name).await.unwrap_or_else(|error| panic!("{shown}: {error}"));
-        assert_eq!(case.bytes(std::ffi::OsStr::from_bytes(name)), *name, "{shown}");
+        if case.can.bytes {
+            assert_eq!(case.bytes(std::ffi::OsStr::from_bytes(name)), *name, "{shown}");
+        }
         let found = fs.stat(&file, false).await.unwrap_or_else(|error| panic!("{shown}: {error}"));
         assert_eq!((&found.name[..], found.size), (*name, Some(name.len() as u64)), "{shown}");
         assert_eq!(read(fs, &file, 0, None).await.unwrap(), *name, "{shown}");
