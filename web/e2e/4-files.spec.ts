@@ -22,6 +22,8 @@ let from = '';
 
 test.describe.configure({ mode: 'serial' });
 test.skip(!target, 'there is no SSH server to go to');
+// Much is looked at in each: both themes, and what goes over the wire.
+test.slow();
 test.beforeAll(() => {
   from = mkdtempSync(join(tmpdir(), 'sojourn-e2e-files-'));
 });
@@ -165,8 +167,8 @@ test('text is read and changed, and what somebody else changed is not lost', asy
   // A time stamp of another second, on targets that count whole ones.
   await page.waitForTimeout(1100);
   const id = await sftp(page.request);
-  const path = decodeURIComponent(new URL(page.url()).search.slice('?path='.length));
-  const other = await page.request.put(`/api/v1/files/${id}/content?path=${encodeURIComponent(`${path}/note.txt`)}&overwrite=1`, { data: 'theirs, longer\n', headers: { 'Content-Type': 'application/octet-stream' } });
+  const path = new URL(page.url()).search.slice('?path='.length);
+  const other = await page.request.put(`/api/v1/files/${id}/content?path=${path}/note.txt&overwrite=1`, { data: 'theirs, longer\n', headers: { 'Content-Type': 'application/octet-stream' } });
   expect(other.status(), await other.text()).toBe(201);
   await dialog.getByRole('button', { name: 'Save' }).click();
   await expect(dialog.getByTestId('changed')).toContainText('Changed since you opened it');

@@ -5,8 +5,8 @@
 //   a host there from the start, and another one appears when a test asks for it. Without root no source runs, and the
 //   host is reported through the API.
 // - neither: the mock of the development server, on what was last built.
-// A server that was started here finds an OpenSSH server beside it, in SOJOURN_E2E_SSH as JSON; for one that runs
-// already it may be given. SOJOURN_E2E_APPEAR_CMD, where given, is the shell command that makes a host appear.
+// A server that was started here finds an OpenSSH server and Samba beside it, in SOJOURN_E2E_SSH and SOJOURN_E2E_SMB as
+// JSON; for one that runs already they may be given. SOJOURN_E2E_APPEAR_CMD, where given, is the shell command that makes a host appear.
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -77,13 +77,43 @@ function sshd(prefix) {
     chmodSync(folder, 0o755);
     run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, 'host')]);
     mkdirSync('/run/sshd', { recursive: true });
-    writeFileSync(join(folder, 'config'), ['ListenAddress 127.0.0.1', `Port ${port}`, `HostKey ${join(folder, 'host')}`, 'PidFile none', 'UsePAM no', 'PasswordAuthentication yes', 'PrintMotd no', 'PrintLastLog no', ''].join('\n'));
+    writeFileSync(join(folder, 'config'), ['ListenAddress 127.0.0.1', `Port ${port}`, `HostKey ${join(folder, 'host')}`, 'PidFile none', 'UsePAM no', 'PasswordAuthentication yes', 'PrintMotd no', 'PrintLastLog no', 'Subsystem sftp internal-sftp', ''].join('\n'));
     const [program, ...args] = [...prefix, '/usr/sbin/sshd', '-D', '-e', '-f', join(folder, 'config')];
     const child = spawn(program, args, { stdio: 'ignore' });
     undo.push(() => child.kill('SIGTERM'));
     env.SOJOURN_E2E_SSH = JSON.stringify({ host: '127.0.0.1', port, username: name, password });
   } catch (error) {
     console.log(`no sshd for the tests: ${String(error.stderr ?? error.message).trim()}`);
+  }
+}
+
+/** Starts Samba on the loopback, with one share of the user that `sshd` made. */
+function smbd(prefix) {
+  if (env.SOJOURN_E2E_SMB || !env.SOJOURN_E2E_SSH || process.getuid?.() !== 0 || !existsSync('/usr/sbin/smbd')) {
+    if (!env.SOJOURN_E2E_SMB) console.log('no root or no smbd here: nothing is opened over SMB');
+    return;
+  }
+  const { username, password } = JSON.parse(env.SOJOURN_E2E_SSH);
+  const folder = mkdtempSync(join(tmpdir(), 'sojourn-e2e-smbd-'));
+  undo.push(() => rmSync(folder, { recursive: true, force: true }));
+  const port = 40_000 + (process.pid % 20_000);
+  try {
+    for (const part of ['private', 'lock', 'state', 'cache', 'rpc', 'logs', 'share']) mkdirSync(join(folder, part));
+    chmodSync(folder, 0o755);
+    chmodSync(join(folder, 'share'), 0o777);
+    const config = join(folder, 'smb.conf');
+    const places = [['private dir', 'private'], ['lock directory', 'lock'], ['state directory', 'state'], ['cache directory', 'cache'], ['pid directory', '.'], ['ncalrpc dir', 'rpc'], ['log file', 'logs/%m']];
+    writeFileSync(
+      config,
+      ['[global]', 'workgroup = LAB', 'netbios name = LAB', 'server role = standalone server', 'interfaces = 127.0.0.1/8', 'bind interfaces only = yes', `smb ports = ${port}`, 'disable netbios = yes', 'map to guest = never', 'load printers = no', 'printing = bsd', 'printcap name = /dev/null', ...places.map(([name, part]) => `${name} = ${join(folder, part)}`), '[files]', `path = ${join(folder, 'share')}`, 'read only = no', ''].join('\n'),
+    );
+    execFileSync('smbpasswd', ['-c', config, '-L', '-s', '-a', username], { input: `${password}\n${password}\n`, stdio: ['pipe', 'ignore', 'pipe'] });
+    const [program, ...args] = [...prefix, '/usr/sbin/smbd', '--foreground', '--no-process-group', '--debug-stdout', '--configfile', config];
+    const child = spawn(program, args, { stdio: 'ignore' });
+    undo.push(() => child.kill('SIGTERM'));
+    env.SOJOURN_E2E_SMB = JSON.stringify({ host: '127.0.0.1', port, username, password, share: 'files' });
+  } catch (error) {
+    console.log(`no smbd for the tests: ${String(error.stderr ?? error.message).trim()}`);
   }
 }
 
@@ -121,6 +151,7 @@ async function main() {
     env.SOJOURN_URL = `http://${ready.address}`;
     env.SOJOURN_SETUP_CODE = ready.code;
     sshd(prefix);
+    smbd(prefix);
   } else if (!env.SOJOURN_URL) {
     console.log('neither SOJOURN_URL nor SOJOURN_BIN is set: testing against the mock');
     env.SOJOURN_SETUP_CODE = 'mock-code';
