@@ -198,7 +198,7 @@ async fn session(desk: &Arc<Desk>, pass: &dyn Pass) -> Result<Arc<dyn Running>, 
 pub(super) async fn take_incoming(
     desk: Arc<Desk>,
     handle: Handle,
-    mut incoming: mpsc::Receiver<Incoming>,
+    mut incoming: mpsc::Receiver<Box<Incoming>>,
     agent: bool,
     connection: String,
 ) {
@@ -208,7 +208,7 @@ pub(super) async fn take_incoming(
             () = desk.closed() => None,
         };
         let Some(next) = next else { return };
-        desk.spawn(take(desk.clone(), handle.clone(), next, agent, connection.clone()));
+        desk.spawn(take(desk.clone(), handle.clone(), *next, agent, connection.clone()));
     }
 }
 

@@ -94,13 +94,14 @@ pub(super) struct Seen {
 pub(super) struct TargetHandler {
     rule: HostKeyRule,
     seen: Arc<Mutex<Seen>>,
-    incoming: mpsc::Sender<Incoming>,
+    /// Boxed: a queue has room for 32 of what it holds, and most links see none.
+    incoming: mpsc::Sender<Box<Incoming>>,
 }
 
 impl TargetHandler {
     fn hand_over(&self, incoming: Incoming) {
         // Full: the channel is refused, as its reply is dropped.
-        if self.incoming.try_send(incoming).is_err() {
+        if self.incoming.try_send(Box::new(incoming)).is_err() {
             tracing::debug!("a target opened more channels than are taken up");
         }
     }
@@ -225,7 +226,7 @@ impl client::Handler for TargetHandler {
 /// One SSH connection to a target, logged in. It ends when it is dropped, with all that runs on it.
 pub struct Link {
     pub(super) handle: Handle<TargetHandler>,
-    incoming: Mutex<Option<mpsc::Receiver<Incoming>>>,
+    incoming: Mutex<Option<mpsc::Receiver<Box<Incoming>>>>,
 }
 
 impl std::fmt::Debug for Link {
@@ -328,7 +329,7 @@ impl Link {
     }
 
     /// The channels that the target opens; once.
-    pub fn take_incoming(&self) -> Option<mpsc::Receiver<Incoming>> {
+    pub fn take_incoming(&self) -> Option<mpsc::Receiver<Box<Incoming>>> {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
