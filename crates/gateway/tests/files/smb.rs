@@ -166,7 +166,7 @@ fn a_server_that_comes_back_is_reached_again() {
     let Some(mut server) = Samba::start(Protection::Encrypted) else { return };
     Runtime::new().unwrap().block_on(async {
         let case = case(&server).await;
-        let content = noise(30_000_000);
+        let content = noise(12_000_000);
         let file = case.put("file", &content);
         let mut reading = case.fs.read(&file, 0, None).await.unwrap();
         let mut writing = case.fs.write(&case.at("out"), WriteMode::New).await.unwrap();
@@ -213,7 +213,7 @@ fn a_target_that_falls_silent_holds_nobody_for_ever() {
         let opened = files::open_with(Protocol::Smb, &target, &credential, &rules, patience).await.unwrap();
         let fs = opened.fs;
         let file: RemotePath = "/file".parse().unwrap();
-        let content = noise(20_000_000);
+        let content = noise(10_000_000);
         write(&*fs, &file, WriteMode::New, &content).await.unwrap();
         let mut reading = fs.read(&file, 0, None).await.unwrap();
         let mut writing = fs.write(&"/out".parse().unwrap(), WriteMode::New).await.unwrap();
