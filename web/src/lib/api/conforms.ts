@@ -2,6 +2,7 @@
 // generated half is not committed: `npm run check` makes it anew.
 import type { components } from './openapi.generated';
 import type * as Access from './access';
+import type * as Files from './files';
 import type * as Ours from './types';
 
 type Server = components['schemas'];
@@ -28,13 +29,15 @@ export type Conforms = [
   Is<Loose<Server['SessionWire']>, Ours.PresenceSession>,
   Is<Loose<Server['CalendarWire']>, Ours.CalendarSession>,
   Is<Loose<Server['AccessSession']>, Access.AccessSession>,
-  Is<Loose<Server['Connection']>, Loose<Omit<Access.Connection, 'options' | 'policy'>>>,
+  Is<Loose<Server['Connection']>, Loose<Access.Connection>>,
   Is<Loose<Server['ConnectionTest']>, Access.ConnectionTest>,
   Is<Loose<Server['LiveSession']>, Access.LiveSession>,
   Is<Loose<Server['Command']>, Access.Command>,
   Is<Loose<Server['PublicKey']>, Access.PublicKey>,
   Is<Loose<Server['Verification']>, Access.Verification>,
   Is<Loose<Server['Storage']>, Access.Storage>,
+  Is<Loose<Server['FileSession']>, Files.FileSession>,
+  Is<Loose<Server['FileEvent']>, Files.FileEvent>,
   // And the other way: what is sent is what the server reads.
   Is<Loose<Required<Ours.DeviceChange>>, Server['DeviceSet']>,
 ];
