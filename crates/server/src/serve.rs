@@ -19,7 +19,7 @@ use hyper_util::rt::TokioTimer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use sojourn_gateway::front::ssh::Front;
 use sojourn_sensor::engine::{self, Engine};
-use sojourn_store::{Entropy, Store, SystemClock, identity::SecretHash, in_use};
+use sojourn_store::{Entropy, Store, SystemClock, db::Database, identity::SecretHash, in_use};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -63,16 +63,18 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         None => None,
     };
     let shutdown = CancellationToken::new();
+    let access = Access::open(&store, &config, Arc::new(SystemClock)).await?;
     let options = engine::Options {
         run_sources: config.local_sources,
         reverse_dns: config.reverse_dns && config.local_sources,
         retention: config.keep_presence,
+        // A database in a file has one server.
+        lease: (store.database() == Database::Postgres).then_some(access.node),
         ..engine::Options::default()
     };
     let engine = Engine::start(store.clone(), Arc::new(SystemClock), Entropy, options)
         .await
         .context("start the presence engine")?;
-    let access = Access::open(&store, &config, Arc::new(SystemClock)).await?;
     let (state, background) = AppState::start(
         store.clone(),
         engine.handle(),

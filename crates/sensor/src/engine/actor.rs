@@ -64,6 +64,10 @@ pub(super) struct Parts {
     pub(super) healthy: watch::Sender<bool>,
     pub(super) passes: mpsc::Sender<SourceMessage>,
     pub(super) shutdown: CancellationToken,
+    /// Cancelled when another node may keep presence: nothing more is written.
+    pub(super) lost: CancellationToken,
+    /// Until when no other node can; `None` without others.
+    pub(super) ours_until: Option<watch::Receiver<Timestamp>>,
 }
 
 pub(super) struct Actor {
@@ -75,6 +79,8 @@ pub(super) struct Actor {
     updates: broadcast::Sender<PresenceUpdate>,
     healthy: watch::Sender<bool>,
     shutdown: CancellationToken,
+    lost: CancellationToken,
+    ours_until: Option<watch::Receiver<Timestamp>>,
     runners: Runners,
     names: Option<ReverseNames>,
     /// What was last told of each device, to tell only differences.
@@ -91,7 +97,8 @@ pub(super) struct Actor {
 
 impl Actor {
     pub(super) async fn load(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { store, clock, entropy, options, updates, healthy, passes, shutdown } = parts;
+        let Parts { store, clock, entropy, options, updates, healthy, passes, shutdown, lost, ours_until } =
+            parts;
         let now = clock.now();
         let tracker = load::tracker(&store, runners::strength, Box::new(move || entropy.bytes())).await?;
         let runners = Runners::new(Arc::clone(&clock), passes, &shutdown);
@@ -105,6 +112,8 @@ impl Actor {
             updates,
             healthy,
             shutdown,
+            lost,
+            ours_until,
             runners,
             states: BTreeMap::new(),
             counts: None,
@@ -126,7 +135,7 @@ impl Actor {
 
     pub(super) async fn run(
         mut self,
-        mut commands: mpsc::Receiver<Command>,
+        commands: &mut mpsc::Receiver<Command>,
         mut scans: mpsc::Receiver<SourceMessage>,
     ) {
         let mut ticks = tokio::time::interval(TICK);
@@ -156,6 +165,9 @@ impl Actor {
         // Sources that wait for room in the channel must not keep us from stopping them.
         scans.close();
         self.runners.stop().await;
+        if self.lost.is_cancelled() {
+            return;
+        }
         self.tracker.checkpoint();
         self.save().await;
     }
@@ -234,7 +246,15 @@ impl Actor {
         let Some(batch) = Batch::take(&mut self.tracker, vendor_of, now) else { return };
         let mut tries = 0u32;
         loop {
-            match apply(&self.store, &batch).await {
+            if !self.is_ours().await {
+                return;
+            }
+            let applied = tokio::select! {
+                biased;
+                () = self.lost.cancelled() => return,
+                applied = apply(&self.store, &batch) => applied,
+            };
+            match applied {
                 Ok(()) => break,
                 Err(error) if error.is_conflict() => {
                     // Another program changed presence behind our back: memory is no longer true.
@@ -260,6 +280,26 @@ impl Actor {
         }
         self.healthy.send_replace(true);
         self.tell(&batch);
+    }
+
+    /// No other node can write presence now. After this machine has stood still that is not known before the lease
+    /// was renewed, or lost.
+    async fn is_ours(&mut self) -> bool {
+        let Some(until) = &mut self.ours_until else { return true };
+        loop {
+            if self.lost.is_cancelled() {
+                return false;
+            }
+            if self.clock.now() < *until.borrow_and_update() {
+                return true;
+            }
+            tokio::select! {
+                () = self.lost.cancelled() => return false,
+                renewed = until.changed() => if renewed.is_err() {
+                    return false;
+                }
+            }
+        }
     }
 
     async fn reload(&mut self) {
@@ -304,6 +344,9 @@ impl Actor {
             self.ask_names();
         }
         self.save().await;
+        if self.lost.is_cancelled() {
+            return;
+        }
         if let Err(error) = self.count(now).await {
             tracing::error!(%error, "cannot write the counts of devices");
         }
@@ -386,6 +429,10 @@ impl Actor {
     }
 
     async fn obey(&mut self, command: Command) {
+        if !self.is_ours().await {
+            // Unanswered, it is refused.
+            return;
+        }
         // An asker that went away does not need the answer.
         match command {
             Command::CreateSession(new, reply) => drop(reply.send(self.create_session(*new).await)),
@@ -415,6 +462,7 @@ impl Actor {
                 }
                 drop(reply.send(Ok(runs)));
             }
+            Command::Here(reply) => drop(reply.send(Ok(()))),
             Command::Report(batch, reply) => drop(reply.send(self.report(*batch).await)),
             Command::Live(macs, reply) => drop(reply.send(Ok(self.live(macs)))),
             Command::Flush(reply) => {

@@ -11,13 +11,14 @@
 mod actor;
 mod report;
 mod runners;
+mod terms;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use sojourn_domain::{
-    id::SourceId,
+    id::{NodeId, SourceId},
     mac::MacAddr,
     presence::{DeviceState, Scan, Sighting, SourceKind, Strength},
     time::{Clock, Elapsed, Timestamp},
@@ -56,11 +57,19 @@ pub struct Options {
     pub flush: Elapsed,
     /// Events, and closed sessions with them, are forgotten after this long; `None` keeps them.
     pub retention: Option<Elapsed>,
+    /// This node, where others may share the store: only one of them keeps presence at a time.
+    pub lease: Option<NodeId>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { run_sources: true, reverse_dns: true, flush: Elapsed::from_secs(30), retention: None }
+        Self {
+            run_sources: true,
+            reverse_dns: true,
+            flush: Elapsed::from_secs(30),
+            retention: None,
+            lease: None,
+        }
     }
 }
 
@@ -118,6 +127,9 @@ pub enum EngineError {
     Store(#[from] StoreError),
     #[error("the presence engine has stopped")]
     Stopped,
+    /// Its name, or nobody for the moment.
+    #[error("another node keeps presence")]
+    Elsewhere { node: Option<String> },
     #[error(transparent)]
     Report(#[from] ReportError),
 }
@@ -134,6 +146,8 @@ enum Command {
     UpdateSource(SourceId, Box<SourceChange>, Reply<Named>),
     RemoveSource(SourceId, Reply<bool>),
     ScanNow(SourceId, Reply<bool>),
+    /// Only asks whether presence is kept here.
+    Here(Reply<()>),
     Report(Box<PushBatch>, Reply<Reported>),
     Live(Option<Vec<MacAddr>>, Reply<HashMap<MacAddr, LiveDevice>>),
     Flush(Reply<()>),
@@ -165,7 +179,6 @@ impl Engine {
         options: Options,
     ) -> Result<Self, StoreError> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let (passes, scans) = mpsc::channel(PASSES);
         let (updates, _) = broadcast::channel(UPDATES);
         let (healthy, health) = watch::channel(true);
         let shutdown = CancellationToken::new();
@@ -176,18 +189,13 @@ impl Engine {
             store: store.clone(),
             clock: Arc::clone(&clock),
         };
-        let parts = actor::Parts {
-            store,
-            clock,
-            entropy,
-            options,
-            updates,
-            healthy,
-            passes,
-            shutdown: shutdown.clone(),
-        };
-        let actor = actor::Actor::load(parts).await?;
-        let task = tokio::spawn(actor.run(inbox, scans));
+        let terms =
+            terms::Terms { store, clock, entropy, options, updates, healthy, shutdown: shutdown.clone() };
+        let term = terms.begin().await?;
+        if term.is_none() {
+            tracing::info!("another node keeps presence; this one waits");
+        }
+        let task = tokio::spawn(terms.run(term, inbox));
         Ok(Self { handle, shutdown, task })
     }
 
@@ -264,6 +272,8 @@ impl PresenceHandle {
     /// Makes one pass of a source now, beside its schedule, and says what came of it; changes
     /// nothing. `None` when there is no such source.
     pub async fn test_source(&self, id: SourceId) -> Result<Option<TestReport>, EngineError> {
+        // Another node may see another network.
+        self.ask(Command::Here).await?;
         let Some(source) = sojourn_store::presence::sources::find(&self.store, id).await? else {
             return Ok(None);
         };

@@ -39,8 +39,13 @@ struct House {
     _folder: tempfile::TempDir,
 }
 
-const OPTIONS: Options =
-    Options { run_sources: false, reverse_dns: false, flush: Elapsed::from_secs(30), retention: None };
+const OPTIONS: Options = Options {
+    run_sources: false,
+    reverse_dns: false,
+    flush: Elapsed::from_secs(30),
+    retention: None,
+    lease: None,
+};
 
 impl House {
     async fn open() -> Self {
@@ -266,4 +271,73 @@ async fn what_a_sensor_s_source_proves_is_what_it_says() {
     }
     assert_eq!(house.sessions(1).await, ["New Device - open"], "silence proves nothing yet");
     assert_eq!(house.sessions(2).await, ["New Device - Disconnected"], "it was asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_nodes_keeps_presence_and_the_other_takes_over() {
+    let House { store, clock, engine, _folder } = House::open().await;
+    engine.stop().await;
+    let start = async |name: &str| {
+        let node = Entropy.id(clock.now());
+        store.node_start(node, name, "", clock.now()).await.unwrap();
+        let options = Options { lease: Some(node), ..OPTIONS };
+        Engine::start(store.clone(), Arc::new(clock.clone()), Entropy, options).await.unwrap()
+    };
+    let first = start("first").await;
+    let second = start("second").await;
+    let mut house = House { store: store.clone(), clock: clock.clone(), engine: first, _folder };
+    house.handle().report(house.batch(&[1], None)).await.unwrap();
+    let refused = second.handle().report(house.batch(&[2], None)).await.unwrap_err();
+    assert!(
+        matches!(&refused, EngineError::Elsewhere { node: Some(node) } if node == "first"),
+        "{refused:?}"
+    );
+    assert!(second.handle().live(None).await.unwrap().is_empty());
+    assert!(second.handle().is_healthy());
+
+    // In order: the lease is let go after the last write.
+    let mut updates = second.handle().subscribe();
+    std::mem::replace(&mut house.engine, second).stop().await;
+    until_kept(&house);
+    assert!(house.handle().live(None).await.unwrap().contains_key(&mac(1)));
+    assert!(updates.try_recv().is_ok(), "subscribers of a node that waited hear on");
+
+    // By death: only when the lease has run out.
+    let third = start("third").await;
+    let dead = std::mem::replace(&mut house.engine, third);
+    dead.task.abort();
+    drop(dead);
+    let refused = house.handle().report(house.batch(&[3], None)).await.unwrap_err();
+    assert!(
+        matches!(&refused, EngineError::Elsewhere { node: Some(node) } if node == "second"),
+        "{refused:?}"
+    );
+    house.clock.turn(31);
+    until_kept(&house);
+    house.scan(&[1, 3]).await;
+    assert_eq!(house.sessions(3).await, ["New Device - open"]);
+
+    // Another node got it all the same: the one that had it gives in, and writes nothing more.
+    let other = Entropy.id(house.clock.now());
+    let now = house.clock.now() + Elapsed::from_secs(3600);
+    assert!(house.store.lease_take("presence", other, now, now + Elapsed::from_secs(30)).await.unwrap());
+    until_some("the lease to be missed", async || {
+        let refused = house.handle().report(house.batch(&[1], None)).await.err()?;
+        matches!(refused, EngineError::Elsewhere { .. }).then_some(())
+    });
+    house.engine.stop().await;
+    house.store.close().await;
+}
+
+fn until_kept(house: &House) {
+    until_some("the node to keep presence", async || {
+        house.handle().report(house.batch(&[2], None)).await.ok()
+    });
+}
+
+fn until_some<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| {
+        sojourn_testbed::wait::until(what, Duration::from_secs(20), || runtime.block_on(ask()))
+    })
 }

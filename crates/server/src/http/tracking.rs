@@ -61,6 +61,13 @@ impl From<EngineError> for Problem {
         match error {
             EngineError::Store(error) => error.into(),
             EngineError::Stopped => Self::unavailable("the presence engine is stopping", 5),
+            EngineError::Elsewhere { node: Some(node) } => Self::unavailable(
+                format!("the node {node} keeps presence now: ask that one, or try again later"),
+                30,
+            ),
+            EngineError::Elsewhere { node: None } => {
+                Self::unavailable("no node keeps presence at the moment; try again soon", 5)
+            }
             EngineError::Report(error) => report_problem(&error),
         }
     }

@@ -11,19 +11,20 @@ use sojourn_testbed::{
 use super::{SOON, Watch, micros, now, open, text};
 
 /// An ARP source that looks all the time and is quick to close.
-const BUSY: &[&str] = &["arp", "--name", "lan", "--interface", "eth0", "--interval", "1s", "--grace", "1s"];
+pub(super) const BUSY: &[&str] =
+    &["arp", "--name", "lan", "--interface", "eth0", "--interval", "1s", "--grace", "1s"];
 /// Much longer than [`BUSY`] needs to close a session.
 const LONG: Duration = Duration::from_secs(6);
 
 /// The last gap of a source.
-fn gap(source: &Value) -> Value {
+pub(super) fn gap(source: &Value) -> Value {
     let gaps = source["gaps"].as_array().unwrap();
     gaps.iter().max_by_key(|gap| micros(&gap["from"])).cloned().unwrap_or_default()
 }
 
 /// Nobody has left, and each has the one session.
 #[track_caller]
-fn nothing_happened(watch: &Watch, hosts: &[Host]) {
+pub(super) fn nothing_happened(watch: &Watch, hosts: &[Host]) {
     for host in hosts {
         assert_eq!(watch.events(&host.mac()), ["New Device"], "{}", host.mac());
         let sessions = watch.sessions(&host.mac());

@@ -9,6 +9,7 @@
 mod come_and_go;
 mod crash;
 mod gaps;
+mod nodes;
 mod remote;
 
 use std::{collections::BTreeMap, time::Duration};
