@@ -63,7 +63,7 @@ async function open(page: Page) {
   await field.fill(`${home}/e2e`);
   await field.press('Enter');
   await expect(page).toHaveURL(/e2e$/);
-  const missing = page.getByText(/^There is no /);
+  const missing = page.getByText(/^There is no /).first();
   await expect(missing.or(page.getByTestId('count').filter({ hasText: /^\d/ })).first()).toBeVisible();
   if (await missing.isVisible()) {
     await page.getByRole('button', { name: 'Folder above' }).last().click();
