@@ -104,6 +104,12 @@ const NEEDS: &[Need] = &[
         present: || program("rsync").is_some(),
     },
     Need {
+        name: "rclone",
+        package: "rclone",
+        without: "rclone through the gateway",
+        present: || program("rclone").is_some(),
+    },
+    Need {
         name: "git",
         package: "git",
         without: "git through the gateway",

@@ -4,4 +4,5 @@
 #![expect(clippy::expect_used, reason = "a failed step fails the test")]
 
 mod browser;
+mod front;
 mod taps;

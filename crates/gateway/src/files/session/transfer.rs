@@ -429,20 +429,6 @@ impl Writing {
     }
 }
 
-impl Drop for Writing {
-    /// Cut: what the target is known to have is what was moved.
-    fn drop(&mut self) {
-        if let (Some(operation), Some(file)) = (&self.operation, &self.file) {
-            let on_its_way = self.position.saturating_sub(file.arrived());
-            operation.know(|fact| {
-                if fact.offset == 0 && fact.bytes == Some(self.position) {
-                    fact.bytes = Some(self.position - on_its_way.min(self.position));
-                }
-            });
-        }
-    }
-}
-
 /// Begins to write; beyond the end of a file there are zeros in between.
 async fn reach(fs: &dyn RemoteFs, path: &RemotePath, mode: WriteMode) -> FsResult<Box<dyn WriteFile>> {
     match (fs.write(path, mode).await, mode) {
