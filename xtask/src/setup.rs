@@ -1,9 +1,13 @@
 //! What the tests need from the machine, and how to get it on Debian. No service is started: the
 //! test bed starts servers of its own.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::shell::{self, is_root, program, say};
 
@@ -15,6 +19,9 @@ pub(crate) struct Need {
     pub(crate) without: &'static str,
     present: fn() -> bool,
 }
+
+/// Debian lets one FTP server be installed at a time: this one is unpacked below the target directory.
+const UNPACKED: &str = "proftpd-core";
 
 const NEEDS: &[Need] = &[
     Need {
@@ -110,6 +117,30 @@ const NEEDS: &[Need] = &[
         present: || program("rclone").is_some(),
     },
     Need {
+        name: "vsftpd",
+        package: "vsftpd",
+        without: "tests with a real FTP target, with TLS and without",
+        present: || Path::new("/usr/sbin/vsftpd").is_file(),
+    },
+    Need {
+        name: "ProFTPD",
+        package: UNPACKED,
+        without: "tests with an FTP target that knows MLSD",
+        present: || Path::new("/usr/sbin/proftpd").is_file() || proftpd().join("usr/sbin/proftpd").is_file(),
+    },
+    Need {
+        name: "curl",
+        package: "curl",
+        without: "tests with a real FTP client",
+        present: || program("curl").is_some(),
+    },
+    Need {
+        name: "openssl",
+        package: "openssl",
+        without: "tests with an FTP target that has TLS",
+        present: || program("openssl").is_some(),
+    },
+    Need {
         name: "git",
         package: "git",
         without: "git through the gateway",
@@ -152,7 +183,9 @@ pub(crate) fn setup() -> Result<Vec<&'static Need>> {
     if missing.is_empty() || !is_root() || program("apt-get").is_none() {
         return Ok(missing);
     }
-    let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+    let (unpacked, installed): (Vec<&Need>, Vec<&Need>) =
+        missing.into_iter().partition(|need| need.package == UNPACKED);
+    let packages: Vec<_> = installed.iter().map(|need| need.package).collect();
     say(&format!("apt-get install {}", packages.join(" ")));
     let apt = || {
         let mut command = Command::new("apt-get");
@@ -162,7 +195,30 @@ pub(crate) fn setup() -> Result<Vec<&'static Need>> {
     // A failure shows below: what is still missing is named.
     let _ = shell::run(apt().arg("update"));
     let _ = shell::run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages));
+    if !unpacked.is_empty() {
+        let _ = unpack(&proftpd());
+    }
     Ok(self::missing())
+}
+
+fn proftpd() -> PathBuf {
+    shell::target().join("testbed/proftpd")
+}
+
+/// Installs the libraries that it needs, and puts its files below a directory.
+fn unpack(directory: &Path) -> Result<()> {
+    let depends = shell::output(Command::new("apt-cache").args(["depends", "--important", UNPACKED]))?;
+    let libraries = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: lib"));
+    let libraries: Vec<_> = libraries.map(|name| format!("lib{name}")).collect();
+    let options = ["-qq", "install", "-y", "--no-install-recommends"];
+    shell::run(Command::new("apt-get").args(options).args(libraries))?;
+    fs::create_dir_all(directory)?;
+    shell::run(Command::new("apt-get").args(["-qq", "download", UNPACKED]).current_dir(directory))?;
+    let package = fs::read_dir(directory)?
+        .filter_map(|file| Some(file.ok()?.path()))
+        .find(|file| file.extension().is_some_and(|extension| extension == "deb"))
+        .context("the downloaded package")?;
+    shell::run(Command::new("dpkg").arg("-x").arg(package).arg(directory))
 }
 
 fn missing() -> Vec<&'static Need> {
