@@ -267,9 +267,9 @@ async fn put(
         let left = (!staging.in_place()).then(|| staging.temporary().clone());
         let poured = pour(&mut body, &mut staging, None, None).await;
         let landed = match poured {
-            Ok(()) => staging.land(landing).await.map_err(|error| match error {
+            Ok(()) => staging.land(landing).await.map_err(|error| match &error {
                 FileError::Target(error) if error.kind == FsErrorKind::Exists && conditional => changed(),
-                error => error.into(),
+                FileError::Denied(_) | FileError::Target(_) | FileError::Ended(_) => error.into(),
             }),
             Err(cut) => {
                 drop(staging);

@@ -7,7 +7,7 @@
 //! changed, and for whatever the gateway's hub ends sessions.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -319,11 +319,14 @@ async fn holds(
     let now = state.now();
     match holder {
         Holder::Login(login) => {
-            if !logins.contains_key(&user) {
-                let found = state.store.logins(user, now, state.config.login_idle).await?;
-                logins.insert(user, found.into_iter().map(|login| login.id).collect());
-            }
-            Ok(logins.get(&user).is_some_and(|found| found.contains(&login)))
+            let known = match logins.entry(user) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let found = state.store.logins(user, now, state.config.login_idle).await?;
+                    place.insert(found.into_iter().map(|login| login.id).collect())
+                }
+            };
+            Ok(known.contains(&login))
         }
         Holder::Token(token) => Ok(state.store.token(token).await?.is_some_and(|token| {
             token.revoked_at.is_none() && token.expires_at.is_none_or(|expires| expires > now)

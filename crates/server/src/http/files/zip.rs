@@ -211,13 +211,13 @@ mod tests {
     #[test]
     fn names_stay_inside_and_differ() {
         for (names, clean) in [
-            (&[&b"..".as_slice(), b"etc"][..], "__/etc"),
-            (&[b"C:\\x"], "C__x"),
-            (&[b"a/../../b"], "a_.._.._b"),
-            (&[b""], "_"),
-            (&[b"caf\xe9\n"], "caf_xe9_x0a"),
+            (vec![b"..".as_slice(), b"etc"], "__/etc"),
+            (vec![b"C:\\x"], "C__x"),
+            (vec![b"a/../../b"], "a_.._.._b"),
+            (vec![b""], "_"),
+            (vec![b"caf\xe9\n"], "caf_xe9_x0a"),
         ] {
-            assert_eq!(cleaned(names), clean);
+            assert_eq!(cleaned(&names), clean);
         }
         let archive = made(|zip| {
             for _ in 0..3 {
@@ -225,7 +225,7 @@ mod tests {
             }
             assert_eq!(zip.file(&[b"a*"], About::default()).unwrap(), "a_ (4)");
         });
-        let mut names: Vec<_> = archive.file_names().collect();
+        let mut names: Vec<_> = archive.file_names().map(|name| name.unwrap()).collect();
         names.sort_unstable();
         assert_eq!(names, ["a_", "a_ (2)", "a_ (3)", "a_ (4)"]);
     }
