@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use sojourn_domain::time::Timestamp;
 use sojourn_gateway::files::{EntryKind, FsErrorKind, RemotePath, WriteMode};
+use sojourn_testbed::wait;
 use tokio::time::timeout;
 
 use crate::lab::{Case, names, noise, read, write};
@@ -156,7 +157,7 @@ async fn cuts(case: Case) {
         let now = fs.stat(&file, true).await.unwrap().size.unwrap();
         same = if now == size { same + 1 } else { 0 };
         size = now;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        wait::during(Duration::from_millis(50), || {});
     }
     assert!((least..=1_900_000).contains(&size), "{size}");
     write(fs, &file, WriteMode::At(size), &content[size as usize..]).await.unwrap();

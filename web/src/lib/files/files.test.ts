@@ -20,7 +20,7 @@ describe('paths', () => {
   });
   it('are typed as people type them', () => {
     expect(typed('/srv//www/../x y/')).toBe('/srv/x%20y');
-    expect(typed('~/docs', '/home/ada')).toBe('/home/ada/docs');
+    expect(typed('~/docs', '/srv/ada')).toBe('/srv/ada/docs');
     expect(typed('100%')).toBe('/100%25');
     expect(clean('/../..')).toBe('/');
   });
