@@ -255,11 +255,7 @@ mod tests {
             assert!(String::from_utf8_lossy(&output.stdout).contains("a file"), "{protection:?} {output:?}");
             let output = server.client("locked").args(["-c", "ls"]).output().unwrap();
             assert!(!output.status.success(), "{protection:?} {output:?}");
-            let plain = server
-                .client("files")
-                .args(["-c", "ls", "--client-protection=plain", "-m", "SMB2"])
-                .output()
-                .unwrap();
+            let plain = server.client("files").args(["-c", "ls", "-m", "SMB2_10"]).output().unwrap();
             assert_eq!(
                 plain.status.success(),
                 protection != Protection::Encrypted,

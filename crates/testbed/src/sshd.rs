@@ -263,7 +263,10 @@ mod tests {
         let Some(mut server) = Sshd::start() else { return };
         // As when the test program is killed.
         server.lifeline.take().expect("started here").let_go();
-        assert!(std::net::TcpStream::connect(server.address()).is_err());
-        assert!(!server.directory().exists());
+        wait::until("the server to be gone", READY, || {
+            let gone =
+                std::net::TcpStream::connect(server.address()).is_err() && !server.directory().exists();
+            gone.then_some(())
+        });
     }
 }
