@@ -36,6 +36,7 @@ interface Options {
   body?: unknown;
   signal?: AbortSignal | undefined;
   headers?: Record<string, string> | undefined;
+  cache?: RequestCache | undefined;
 }
 
 /** Called when a request is refused because the login ended. */
@@ -59,13 +60,14 @@ export function apiPath(path: string, query?: Query): string {
 }
 
 async function send(method: Method, path: string, options: Options): Promise<Response> {
-  const { query, body, signal, headers } = options;
+  const { query, body, signal, headers, cache } = options;
   const isText = typeof body === 'string' || body instanceof Blob;
   try {
     return await fetch(apiPath(path, query), {
       method,
       signal: signal ?? null,
       credentials: 'same-origin',
+      cache: cache ?? 'default',
       headers: {
         Accept: 'application/json',
         ...(body === undefined ? {} : { 'Content-Type': isText ? 'application/octet-stream' : 'application/json' }),

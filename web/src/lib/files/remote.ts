@@ -95,7 +95,8 @@ export const archiveUrl = (connection: string, paths: WirePath[]) => apiPath(`/f
 
 /** The first bytes of a file. */
 export async function readStart(connection: string, path: WirePath, most: number, signal: AbortSignal): Promise<{ bytes: Uint8Array<ArrayBuffer>; etag: string | null }> {
-  const response = await call('GET', at(connection, 'content', { path }), { signal, headers: { ...TAB, ...(most ? { Range: `bytes=0-${most - 1}` } : {}) } }).catch((error) => {
+  // A browser that keeps a range asks for no more than what it kept, and would cut off a file that has grown.
+  const response = await call('GET', at(connection, 'content', { path }), { signal, cache: 'no-store', headers: { ...TAB, ...(most ? { Range: `bytes=0-${most - 1}` } : {}) } }).catch((error) => {
     // An empty file has no first byte.
     if (error instanceof ApiError && error.status === 416) return null;
     throw error;
