@@ -3,7 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import AxeBuilder from '@axe-core/playwright';
 import type { APIRequestContext, Page } from '@playwright/test';
-import { expect, test } from './fixtures';
+import { expect as atOnce, test } from './fixtures';
+
+/** A target answers when it does, and a loaded machine's later. */
+const expect = atOnce.configure({ timeout: 30_000 });
 
 interface Target {
   host: string;
@@ -92,6 +95,19 @@ async function drop(page: Page, paths: string[]) {
   await client.detach();
 }
 
+/** What the page will find of its queue after a reload. */
+function kept(): Promise<unknown[]> {
+  return new Promise((resolve, reject) => {
+    const opening = indexedDB.open('sojourn-files', 1);
+    opening.onerror = () => reject(opening.error);
+    opening.onsuccess = () => {
+      const items = opening.result.transaction('items').objectStore('items').getAll();
+      items.onerror = () => reject(items.error);
+      items.onsuccess = () => (opening.result.close(), resolve(items.result));
+    };
+  });
+}
+
 test('a folder is uploaded by dropping it', async ({ page }) => {
   const folder = join(from, 'photos');
   mkdirSync(join(folder, '2026', 'empty'), { recursive: true });
@@ -127,7 +143,7 @@ test('an upload is paused, survives a reload, and goes on where it was', async (
   await page.getByRole('button', { name: 'Pause film.bin' }).click();
   await expect(job(page).getByTestId('job-state')).toContainText('paused');
   // What is remembered is written a moment later.
-  await page.waitForTimeout(1000);
+  await expect.poll(() => page.evaluate(kept)).toMatchObject([{ rel: 'film.bin', state: 'paused', done: expect.any(Number) }]);
   await page.reload();
   await expect(job(page).getByTestId('job-state')).toContainText('paused', { timeout: 20_000 });
   await expect(job(page).getByRole('progressbar')).toHaveAttribute('aria-valuenow', /^([1-9]\d)$/);
@@ -245,4 +261,26 @@ test('the file session tells all of it, and is exported', async ({ page }) => {
   expect(readFileSync(await csv.path(), 'utf8')).toMatch(/film\.bin/);
   await page.getByLabel('What', { exact: true }).selectOption('delete');
   await expect(page).toHaveURL(/action=delete/);
+});
+
+test('files and their sessions fit a narrow screen', async ({ page }) => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  const fits = async () => {
+    expect(await page.evaluate(() => [document.documentElement, document.querySelector('main')!].map((element) => element.scrollWidth))).toEqual([390, 390]);
+    await clean(page);
+  };
+  await open(page);
+  await expect(entry(page, 'film.bin')).toBeVisible();
+  await fits();
+  await entry(page, 'film.bin').click();
+  for (const name of ['Select none', 'Download', 'Delete', 'More for what is selected']) await expect(page.getByRole('toolbar').getByRole('button', { name, exact: true })).toBeInViewport({ ratio: 1 });
+  await fits();
+  const id = await sftp(page.request);
+  await page.goto(`/ui/file-sessions?connectionId=${id}&q=film.bin`);
+  const grid = page.getByRole('grid', { name: 'File sessions' });
+  await expect(grid.getByText(NAME).first()).toBeVisible();
+  await fits();
+  await grid.getByText(NAME).last().click();
+  await expect(page.getByRole('grid', { name: 'Events' }).getByRole('row').nth(1)).toBeVisible();
+  await fits();
 });
