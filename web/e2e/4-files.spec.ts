@@ -33,8 +33,11 @@ test.beforeAll(() => {
 test.afterAll(() => rmSync(from, { recursive: true, force: true }));
 
 async function clean(page: Page) {
+  await page.emulateMedia({ reducedMotion: 'reduce' });
   for (const colorScheme of ['light', 'dark'] as const) {
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    await page.emulateMedia({ colorScheme });
+    // Colours that are still changing are those of neither theme.
+    await expect.poll(() => page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(document.getAnimations().filter((one) => one instanceof CSSTransition && one.playState === 'running').length)))))).toBe(0);
     const { violations } = await new AxeBuilder({ page }).analyze();
     const serious = violations.filter((violation) => violation.impact === 'serious' || violation.impact === 'critical');
     expect(serious.map((violation) => `${violation.id}: ${violation.nodes.slice(0, 4).map((node) => `${node.target} ${node.failureSummary?.split('\n')[1] ?? ''}`).join(' | ')}`), colorScheme).toEqual([]);
