@@ -209,7 +209,8 @@ impl Client {
     pub(super) async fn start(mut end: TargetEnd, patience: Duration) -> FsResult<Self> {
         let mut framer = Framer::default();
         let greeted = timeout(patience, async {
-            end.input.send(TargetInput::Data(wire::init())).await.map_err(|_| no_sftp())?;
+            // Where it has ended already, what it said tells more than that it takes no greeting.
+            let _ended = end.input.send(TargetInput::Data(wire::init())).await;
             loop {
                 if let Some(packet) = framer.packet()? {
                     return Ok(packet);
