@@ -12,3 +12,6 @@ pub mod imports;
 pub mod leases;
 #[path = "../../crates/gateway/src/protocols/telnet/codec.rs"]
 pub mod telnet;
+#[path = "../../crates/gateway/src/front/sftp/wire.rs"]
+#[expect(dead_code, reason = "the answers are not fuzzed")]
+pub mod sftp_front;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sojourn_testbed::{
     bed::{Bed, SOON, text},
     python, run,
+    samba::{Protection, Samba},
     ssh_client::Way,
     wait,
 };
@@ -132,6 +133,61 @@ fn sftp_does_everything_and_each_operation_is_an_event() {
         assert_eq!((&events[at]["sha256"], &events[at]["size"]), (&json!(hash), &json!(3_000_001)));
     }
     assert_eq!(events[5]["entries"], 1);
+}
+
+#[test]
+fn sftp_reaches_shares_as_well() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(samba) = Samba::start(Protection::Encrypted) else { return };
+    let account = samba.account();
+    bed.admin().post(
+        "/connections",
+        json!({
+            "name": "share", "protocol": "smb", "host": "127.0.0.1", "port": samba.port(),
+            "username": account.name, "auth": "password", "password": account.password,
+            "options": {"share": "files"},
+            "grants": [{"kind": "user", "name": "alice"}],
+        }),
+    );
+    let way = Way::new(bed.server().ssh.unwrap(), "alice+share").key(&bed.target.account().key);
+    let share = samba.share("files");
+    let local = tempfile::tempdir().unwrap();
+    let here = local.path().display();
+    random(&local.path().join("big"), 3_000_001);
+    let hash = sha256(&local.path().join("big"));
+    let batch = format!(
+        "put {here}/big /big\nget /big {here}/back\nmkdir /sub\nrename /big /sub/b\nls -l /sub\nput -p {here}/big /p\n\
+         -symlink /sub/b /l\nrm /sub/b\nrmdir /sub\n-rm /missing\n"
+    );
+    sftp(&way, &batch).ok();
+    assert_eq!(sha256(&local.path().join("back")), hash);
+    assert_eq!(sha256(&share.join("p")), hash);
+    let session = ended(&bed, "share");
+    assert_eq!(session["protocol"], "smb");
+    let events = events(&bed, &session);
+    assert_eq!(
+        lines(&events, "/nowhere"),
+        [
+            "upload ok /big",
+            "download ok /big",
+            "mkdir ok /sub",
+            "rename ok /big -> /sub/b",
+            "browse ok /sub",
+            "upload ok /p",
+            "chmod ok /p",
+            "link failed /l -> /sub/b",
+            "delete ok /sub/b",
+            "delete ok /sub",
+            "delete failed /missing",
+        ]
+    );
+    // Today's scp begins in the middle of nothing and cuts the file at its end.
+    for name in ["one", "two words"] {
+        let mut scp = way.scp();
+        scp.arg("-p").arg(local.path().join("big")).arg(way.remote(&format!("/{name}")));
+        run::output(scp, LIMIT).ok();
+        assert_eq!(sha256(&share.join(name)), hash);
+    }
 }
 
 #[test]
