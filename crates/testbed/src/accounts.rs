@@ -1,8 +1,9 @@
 //! System users for real login servers, without touching the machine's own.
 //!
-//! The users stand in a copy of `/etc/passwd`, `/etc/shadow` and `/etc/group` that is mounted over
-//! the real files in a mount namespace of the server's own. Nothing has to be taken back, and two
-//! tests can never get in each other's way. Needs root.
+//! The users stand in a copy of `/etc` that is mounted over the real one in a mount namespace of the
+//! server's own. Nothing has to be taken back, and two tests can never get in each other's way. All
+//! of `/etc`, because a mount over one file goes when somebody replaces that file, which is how
+//! `useradd` and package managers write. Needs root.
 
 use std::{
     fs::{self, OpenOptions},
@@ -72,6 +73,8 @@ impl Accounts {
         // Not below target/: the users may have no way into the home of the one who tests.
         let directory = tempfile::Builder::new().prefix(prefix).tempdir().expect("a directory").keep();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("permissions");
+        let copy = directory.join("etc");
+        run(Command::new("cp").args(["-a", "/etc"]).arg(&copy)).expect("a copy of /etc");
         let mut accounts = Self { directory, list: Vec::new() };
         let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
         let (mut passwd, mut shadow, mut group) =
@@ -87,7 +90,7 @@ impl Accounts {
         for (file, content, mode) in
             [("passwd", passwd, 0o644), ("shadow", shadow, 0o640), ("group", group, 0o644)]
         {
-            let file = accounts.directory.join(file);
+            let file = copy.join(file);
             fs::write(&file, content).expect("a copy of a system file");
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("permissions");
         }
@@ -115,7 +118,7 @@ impl Accounts {
     /// everything that it has started is killed too.
     pub(crate) fn command(&self, namespace: Option<&str>, program: &str) -> Command {
         const SCRIPT: &str = r#"
-            for file in passwd shadow group; do mount --bind "$1/$file" /etc/$file || exit 1; done
+            mount --bind "$1/etc" /etc || exit 1
             shift
             exec "$@"
         "#;
