@@ -24,7 +24,6 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use sojourn_domain::{
@@ -55,9 +54,6 @@ pub use reader::Reader;
 pub use recover::Recovered;
 pub use sojourn_domain::seal::{Format, Gap, GapReason, Genesis};
 pub use verify::{Verification, VerificationStatus};
-
-/// How long [`Recorder::finish`] waits for the seal before it leaves it to the background.
-const FINISH_WAIT: Duration = Duration::from_secs(10);
 
 /// Why a recording could not be made, kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +103,8 @@ pub struct Limits {
     pub queue_total_bytes: usize,
     /// Bytes after which a segment ends and the next begins.
     pub segment_bytes: u64,
+    /// How long [`Recorder::finish`] waits for the seal before it leaves it to the background.
+    pub finish_wait: Elapsed,
     /// How long a failing disk is waited for before writers are told.
     pub patience: Elapsed,
     /// How often what is live gets a signed checkpoint.
@@ -130,6 +128,7 @@ impl Default for Limits {
             queue_bytes: 1024 * 1024,
             queue_total_bytes: 64 * 1024 * 1024,
             segment_bytes: 64 * 1024 * 1024,
+            finish_wait: Elapsed::from_secs(10),
             patience: Elapsed::from_secs(5),
             checkpoint_every: Elapsed::from_secs(10),
             retry_after: Elapsed::from_secs(1),
@@ -372,7 +371,7 @@ impl Recorder {
                 }
             }
         };
-        if let Ok(finished) = tokio::time::timeout(FINISH_WAIT, sealed).await {
+        if let Ok(finished) = tokio::time::timeout(core.options.limits.finish_wait.to_std(), sealed).await {
             return Ok(finished);
         }
         match *self.live.phase.borrow() {

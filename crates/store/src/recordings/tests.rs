@@ -2,6 +2,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
 };
 
 use futures_util::TryStreamExt as _;
@@ -41,6 +42,8 @@ impl House {
             objects: None,
             limits: Limits {
                 sync_every: Elapsed::from_millis(20),
+                // Generous, for busy machines.
+                finish_wait: Elapsed::from_secs(120),
                 retry_after: Elapsed::from_millis(50),
                 reserve_bytes: 0,
                 thresholds: Thresholds { warn_bytes: 0, refuse_bytes: 0, end_bytes: 0 },
