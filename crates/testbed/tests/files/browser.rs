@@ -1,7 +1,7 @@
 //! Files through the browser's API against a real OpenSSH.
 
 mod faults;
-mod house;
+pub(crate) mod house;
 mod names;
 
 use serde_json::{Value, json};

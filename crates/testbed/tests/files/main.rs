@@ -6,3 +6,4 @@
 mod browser;
 mod front;
 mod taps;
+mod targets;
