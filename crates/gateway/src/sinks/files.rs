@@ -3,7 +3,7 @@
 //! Both directions pass the tap before they go on. What it found out waits here until the journal has taken
 //! it; while something waits the session takes nothing more, so that nothing is done that is not written down.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use sojourn_domain::{
     access::EndReason,
@@ -12,11 +12,15 @@ use sojourn_domain::{
         tap::{Ending, Tap},
     },
 };
+use tokio::time::Instant;
 
 use crate::{
     files::session::{FileEnded, FileJournal},
     session::ends::Exit,
 };
+
+/// How often the journal hears how far transfers have come.
+const TELL: Duration = Duration::from_millis(500);
 
 pub(crate) struct Files {
     tap: Tap,
@@ -27,11 +31,13 @@ pub(crate) struct Files {
     found: Vec<Fact>,
     /// It was said that the tap is lost.
     lost: bool,
+    told: Instant,
 }
 
 impl Files {
     pub(crate) fn new(tap: Tap, journal: FileJournal, mandatory: bool) -> Self {
-        Self { tap, journal, mandatory, noted: VecDeque::new(), found: Vec::new(), lost: false }
+        let (noted, found) = (VecDeque::new(), Vec::new());
+        Self { tap, journal, mandatory, noted, found, lost: false, told: Instant::now() }
     }
 
     pub(crate) fn journal(&self) -> FileJournal {
@@ -52,6 +58,10 @@ impl Files {
 
     fn gather(&mut self) -> Result<(), String> {
         self.noted.extend(self.found.drain(..));
+        if self.told.elapsed() >= TELL {
+            self.told = Instant::now();
+            self.journal.moving(self.tap.moving(self.journal.now()));
+        }
         match self.tap.lost() {
             Some(lost) if !self.lost => {
                 self.lost = true;

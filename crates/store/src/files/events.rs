@@ -6,7 +6,7 @@ use sojourn_domain::{
     policy::Visibility,
     time::{Elapsed, Timestamp},
 };
-use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, any::AnyRow};
 
 use super::{FileEvent, count, whole};
 use crate::{
@@ -81,6 +81,56 @@ fn own(visibility: Visibility) -> Option<String> {
     }
 }
 
+/// As [`Store::file_events_add`], within a transaction.
+pub(super) async fn add(
+    connection: &mut AnyConnection,
+    session: FileSessionId,
+    events: &[NewFileEvent],
+) -> Result<bool, StoreError> {
+    let moved = |action| {
+        let of = |event: &&NewFileEvent| event.fact.action == action;
+        events.iter().filter(of).filter_map(|event| event.fact.bytes).fold(0, u64::saturating_add)
+    };
+    let failed = events.iter().filter(|event| event.fact.outcome != FileOutcome::Ok).count();
+    let counted = sqlx::query(
+        "UPDATE file_sessions SET event_count = event_count + $2, failed_count = failed_count + $3, \
+         bytes_up = bytes_up + $4, bytes_down = bytes_down + $5 WHERE id = $1",
+    )
+    .bind(session.to_string())
+    .bind(i64::try_from(events.len()).unwrap_or(i64::MAX))
+    .bind(i64::try_from(failed).unwrap_or(i64::MAX))
+    .bind(whole(moved(FileAction::Upload)))
+    .bind(whole(moved(FileAction::Download)))
+    .execute(&mut *connection)
+    .await?;
+    if counted.rows_affected() == 0 {
+        return Ok(false);
+    }
+    for NewFileEvent { id, at, fact } in events {
+        sqlx::query(
+            "INSERT INTO file_events (session_id, at, id, action, path, new_path, bytes, from_byte, entries, \
+             sha256, outcome, error, duration_us) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        )
+        .bind(session.to_string())
+        .bind(at.as_micros())
+        .bind(id.to_string())
+        .bind(fact.action.key())
+        .bind(clean(&fact.path))
+        .bind(fact.new_path.as_deref().map(clean))
+        .bind(fact.bytes.map(whole))
+        .bind(whole(fact.offset))
+        .bind(fact.entries.map(whole))
+        .bind(fact.sha256.as_deref())
+        .bind(fact.outcome.key())
+        .bind(clean(&fact.error))
+        .bind(fact.duration.as_micros().max(0))
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(true)
+}
+
 impl Store {
     /// Keeps operations of a session, all or none, and counts them in its row; `false`, and nothing kept,
     /// where there is no such session. One that has ended still takes what happened in it.
@@ -89,50 +139,12 @@ impl Store {
         session: FileSessionId,
         events: &[NewFileEvent],
     ) -> Result<bool, StoreError> {
-        let moved = |action| {
-            let of = |event: &&NewFileEvent| event.fact.action == action;
-            events.iter().filter(of).filter_map(|event| event.fact.bytes).fold(0, u64::saturating_add)
-        };
-        let failed = events.iter().filter(|event| event.fact.outcome != FileOutcome::Ok).count();
         let mut transaction = self.begin().await?;
-        let counted = sqlx::query(
-            "UPDATE file_sessions SET event_count = event_count + $2, failed_count = failed_count + $3, \
-             bytes_up = bytes_up + $4, bytes_down = bytes_down + $5 WHERE id = $1",
-        )
-        .bind(session.to_string())
-        .bind(i64::try_from(events.len()).unwrap_or(i64::MAX))
-        .bind(i64::try_from(failed).unwrap_or(i64::MAX))
-        .bind(whole(moved(FileAction::Upload)))
-        .bind(whole(moved(FileAction::Download)))
-        .execute(&mut *transaction)
-        .await?;
-        if counted.rows_affected() == 0 {
-            return Ok(false);
+        let added = add(&mut transaction, session, events).await?;
+        if added {
+            transaction.commit().await?;
         }
-        for NewFileEvent { id, at, fact } in events {
-            sqlx::query(
-                "INSERT INTO file_events (session_id, at, id, action, path, new_path, bytes, from_byte, entries, \
-                 sha256, outcome, error, duration_us) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-            )
-            .bind(session.to_string())
-            .bind(at.as_micros())
-            .bind(id.to_string())
-            .bind(fact.action.key())
-            .bind(clean(&fact.path))
-            .bind(fact.new_path.as_deref().map(clean))
-            .bind(fact.bytes.map(whole))
-            .bind(whole(fact.offset))
-            .bind(fact.entries.map(whole))
-            .bind(fact.sha256.as_deref())
-            .bind(fact.outcome.key())
-            .bind(clean(&fact.error))
-            .bind(fact.duration.as_micros().max(0))
-            .execute(&mut *transaction)
-            .await?;
-        }
-        transaction.commit().await?;
-        Ok(true)
+        Ok(added)
     }
 
     /// Events of a session after a place in it, in the order in which they were over.

@@ -7,6 +7,7 @@
 mod events;
 mod list;
 mod sessions;
+mod transfers;
 mod uploads;
 
 use sojourn_domain::{

@@ -8,7 +8,7 @@ use sojourn_domain::{
 };
 use sqlx::AnyConnection;
 
-use super::NewFileSession;
+use super::{NewFileSession, transfers};
 use crate::{
     audit::{Act, By, Deed},
     connections::clean,
@@ -100,6 +100,7 @@ impl Store {
         reason: EndReason,
         detail: &str,
     ) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
         // The clock may have been set back meanwhile: no session ends before it began.
         let ended = sqlx::query(
             "UPDATE file_sessions SET \
@@ -110,19 +111,22 @@ impl Store {
         .bind(at.as_micros())
         .bind(reason.key())
         .bind(clean(detail))
-        .execute(self.write())
+        .execute(&mut *transaction)
         .await?;
+        transfers::forget(&mut transaction, id).await?;
+        transaction.commit().await?;
         Ok(ended.rows_affected() > 0)
     }
 
     /// Ends all file sessions that a server left open, at the moment when it was last known to run; says
-    /// which they were.
+    /// which they were. What they were moving was interrupted.
     pub async fn file_sessions_end_of_node(
         &self,
         node: &str,
         at: Timestamp,
         reason: EndReason,
     ) -> Result<Vec<FileSessionId>, StoreError> {
+        let mut transaction = self.begin().await?;
         let rows: Vec<(String,)> = sqlx::query_as(
             "UPDATE file_sessions SET \
              ended_at = CASE WHEN CAST($2 AS BIGINT) < started_at THEN started_at ELSE CAST($2 AS BIGINT) END, \
@@ -131,9 +135,15 @@ impl Store {
         .bind(node)
         .bind(at.as_micros())
         .bind(reason.key())
-        .fetch_all(self.write())
+        .fetch_all(&mut *transaction)
         .await?;
-        rows.iter().map(|(text,)| crate::identity::id(text)).collect()
+        let ids: Vec<FileSessionId> =
+            rows.iter().map(|(text,)| crate::identity::id(text)).collect::<Result<_, _>>()?;
+        for id in &ids {
+            transfers::interrupt(&mut transaction, *id).await?;
+        }
+        transaction.commit().await?;
+        Ok(ids)
     }
 
     /// The file session that an access session's channel carried.

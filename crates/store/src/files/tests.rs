@@ -327,3 +327,49 @@ async fn uploads_are_their_users_own_and_remember_how_far_they_came() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_was_moved_when_the_server_died_becomes_events() {
+    both_databases(async |url| {
+        let store = Store::open(url).await.unwrap();
+        let session = new(Entropy.id(at(0)), Entropy.id(at(0)), 1);
+        let id = session.id;
+        store.file_session_begin(&session).await.unwrap();
+        let moving = |path: &str, bytes, until| NewFileEvent {
+            id: Entropy.id(at(until)),
+            at: at(until),
+            fact: Fact {
+                bytes: Some(bytes),
+                offset: 10,
+                duration: at(until).since(at(2)),
+                ..Fact::new(FileAction::Upload, path, at(2))
+            },
+        };
+        let keep = async |transfers: Vec<NewFileEvent>| {
+            store.file_transfers_keep(&[(id, transfers)]).await.unwrap();
+        };
+        keep(vec![moving("/old", 5, 3)]).await;
+        keep(vec![moving("/done", 7, 4), moving("/cut", 9, 4)]).await;
+        // One of them was written down before the end.
+        assert!(store.file_events_add(id, &[moving("/done", 8, 5)]).await.unwrap());
+        let ended = store.file_sessions_end_of_node("node_a", at(6), EndReason::ServerDied).await.unwrap();
+        assert_eq!(ended, [id]);
+        let filter = FileEventFilter::default();
+        let events = store.file_events(Visibility::Any, id, &filter, None, 9).await.unwrap();
+        let told: Vec<_> =
+            events.iter().map(|event| (event.path.as_str(), event.bytes, event.outcome, event.at)).collect();
+        assert_eq!(
+            told,
+            [("/cut", Some(9), FileOutcome::Interrupted, at(4)), ("/done", Some(8), FileOutcome::Ok, at(5)),]
+        );
+        assert_eq!((events[0].offset, events[0].duration), (10, at(4).since(at(2))));
+        let session = store.file_session(Visibility::Any, id).await.unwrap().unwrap();
+        assert_eq!((session.event_count, session.failed_count, session.bytes_up), (2, 1, 17));
+        // A session that has ended keeps nothing.
+        keep(vec![moving("/late", 1, 7)]).await;
+        let (kept,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM file_transfers").fetch_one(store.read()).await.unwrap();
+        assert_eq!(kept, 0);
+    })
+    .await;
+}

@@ -15,7 +15,7 @@ pub mod scp;
 pub mod sftp;
 mod words;
 
-use super::{Fact, FileProtocol, path_text};
+use super::{Fact, FileOutcome, FileProtocol, path_text};
 use crate::time::Timestamp;
 
 /// The longest path that is kept whole; what is longer ends in `…`.
@@ -130,6 +130,19 @@ impl Tap {
             Self::Scp(tap) => tap.finish(now, ending, facts),
             Self::Rsync(tap) => tap.finish(now, ending, facts),
         }
+    }
+
+    /// What is being moved at this moment, told as if it were cut off now.
+    pub fn moving(&self, now: Timestamp) -> Vec<Fact> {
+        let mut facts = match self {
+            Self::Sftp(tap) => tap.moving(now),
+            Self::Scp(tap) => tap.moving(now),
+            Self::Rsync(tap) => tap.moving(now),
+        };
+        for fact in &mut facts {
+            fact.outcome = FileOutcome::Interrupted;
+        }
+        facts
     }
 
     /// Since when it is so, nothing is known of what is done.

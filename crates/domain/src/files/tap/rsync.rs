@@ -106,10 +106,25 @@ impl RsyncTap {
         self.down += bytes.len() as u64;
     }
 
+    /// Of several paths the first: it has the bytes of all.
+    pub(super) fn moving(&self, now: Timestamp) -> Vec<Fact> {
+        let Some(started) = self.started else { return Vec::new() };
+        let (action, bytes) = self.moved();
+        let path = self.paths.first().map_or(&b"."[..], Vec::as_slice);
+        vec![Fact {
+            bytes: Some(bytes),
+            duration: now.since(started),
+            ..Fact::new(action, place(path, false), started)
+        }]
+    }
+
+    fn moved(&self) -> (FileAction, u64) {
+        if self.sends { (FileAction::Download, self.down) } else { (FileAction::Upload, self.up) }
+    }
+
     pub(super) fn finish(&mut self, now: Timestamp, ending: Ending, facts: &mut Vec<Fact>) {
         let started = self.started.unwrap_or(now);
-        let (action, bytes) =
-            if self.sends { (FileAction::Download, self.down) } else { (FileAction::Upload, self.up) };
+        let (action, bytes) = self.moved();
         let (outcome, error) = match ending {
             Ending::Exit(0) => (FileOutcome::Ok, String::new()),
             Ending::Exit(status) => (FileOutcome::Failed, meaning(status)),

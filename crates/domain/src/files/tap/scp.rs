@@ -187,6 +187,10 @@ impl ScpTap {
         }
     }
 
+    pub(super) fn moving(&self, now: Timestamp) -> Vec<Fact> {
+        self.file.iter().map(|file| file.fact(self.action(), now)).collect()
+    }
+
     fn action(&self) -> FileAction {
         match self.role {
             Role::Sink => FileAction::Upload,

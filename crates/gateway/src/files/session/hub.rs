@@ -10,14 +10,14 @@ use std::{
 use serde_json::json;
 use sojourn_domain::{
     access::{ClientKind, EndReason},
-    files::FileProtocol,
+    files::{Fact, FileProtocol},
     id::{AccessSessionId, ConnectionId, FileSessionId, NodeId, UserId},
     time::{Clock, Elapsed, Timestamp},
 };
 use sojourn_store::{
     Entropy, Store,
     audit::{ActorKind, By, Deed},
-    files::NewFileSession,
+    files::{NewFileEvent, NewFileSession},
 };
 use tokio::{runtime::Handle, sync::Semaphore, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,6 +32,8 @@ use crate::{
 const RECHECK: Duration = Duration::from_secs(3);
 /// How often it is looked whether a session has idled or lasted too long.
 const CLOCK: Duration = Duration::from_secs(1);
+/// How often it is kept how far transfers have come: what a dead server leaves untold.
+const KEEP: Duration = Duration::from_secs(1);
 /// How long sessions get to end when the server stops.
 const STOP: Duration = Duration::from_secs(20);
 
@@ -119,6 +121,7 @@ impl FileHub {
             runtime: Handle::current(),
         }));
         hub.spawn(hub.clone().look_after());
+        hub.spawn(hub.clone().keep_moving());
         hub
     }
 
@@ -253,6 +256,52 @@ impl FileHub {
         }
         for handle in self.live() {
             handle.0.end(EndReason::ServerStopped, "the server is stopping");
+        }
+    }
+
+    /// Keeps how far each transfer has come, so that it has an event even where this server dies.
+    async fn keep_moving(self) {
+        let inner = &self.0;
+        let mut kept: HashMap<FileSessionId, Vec<Fact>> = HashMap::new();
+        let mut clock = tokio::time::interval(KEEP);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = inner.shutdown.cancelled() => return,
+                _ = clock.tick() => {}
+            }
+            let live = self.live();
+            kept.retain(|id, _| live.iter().any(|handle| handle.id() == *id));
+            let mut changed = Vec::new();
+            for FileSessionHandle(shared) in &live {
+                let id = shared.facts.id;
+                let moving = shared.moving();
+                let before = kept.get(&id).map_or(&[][..], Vec::as_slice);
+                let far =
+                    |facts: &[Fact]| facts.iter().map(|fact| (fact.started, fact.bytes)).collect::<Vec<_>>();
+                if far(before) == far(&moving) {
+                    continue;
+                }
+                let at = shared.now();
+                let named = moving.iter().map(|fact| NewFileEvent {
+                    id: inner.entropy.id(at),
+                    at: fact.finished(),
+                    fact: fact.clone(),
+                });
+                changed.push((id, named.collect()));
+                kept.insert(id, moving);
+            }
+            if changed.is_empty() {
+                continue;
+            }
+            let done = inner.store.file_transfers_keep(&changed).await;
+            if let Err(error) = &done
+                && !failing
+            {
+                tracing::warn!(%error, "how far transfers have come cannot be kept");
+            }
+            failing = done.is_err();
         }
     }
 

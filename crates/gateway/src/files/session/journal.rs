@@ -85,6 +85,8 @@ pub(super) struct Shared {
     /// The row is ended.
     over: CancellationToken,
     open: Mutex<Open>,
+    /// What a tap said last of what is being moved.
+    tapped: Mutex<Vec<Fact>>,
 }
 
 /// Operations under way.
@@ -110,6 +112,7 @@ impl Shared {
             closed: CancellationToken::new(),
             over: CancellationToken::new(),
             open: Mutex::default(),
+            tapped: Mutex::default(),
         }
     }
 
@@ -183,6 +186,15 @@ impl Shared {
         let key = open.next;
         open.running.insert(key, Arc::clone(pending));
         key
+    }
+
+    /// What is being moved, as far as it has come.
+    pub(super) fn moving(&self) -> Vec<Fact> {
+        let running: Vec<_> = lock(&self.open).running.values().cloned().collect();
+        let own = running.iter().filter_map(|pending| lock(pending).as_ref().and_then(Pending::moving));
+        let mut all: Vec<Fact> = own.chain(lock(&self.tapped).iter().cloned()).collect();
+        all.sort_by_key(|fact| fact.started);
+        all
     }
 
     pub(super) fn let_go(&self, key: u64) {
@@ -262,6 +274,11 @@ impl FileJournal {
             Ok(()) => Ok(()),
             Err(_) => Err(self.0.shared.ended().await),
         }
+    }
+
+    /// A tap says what is being moved at this moment.
+    pub fn moving(&self, facts: Vec<Fact>) {
+        *lock(&self.0.shared.tapped) = facts;
     }
 
     /// Resolves when the session was ended by somebody: whatever goes on is to be cut.

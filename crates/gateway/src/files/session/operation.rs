@@ -46,6 +46,13 @@ impl Pending {
         self.place.send(self.fact);
     }
 
+    /// A transfer, as far as it has come.
+    pub(super) fn moving(&self) -> Option<Fact> {
+        self.fact.bytes?;
+        let duration = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX);
+        Some(Fact { duration: Elapsed::from_micros(duration), ..self.fact.clone() })
+    }
+
     /// Cut off: by the end of the session, or by whoever wanted it.
     pub(super) fn interrupted(mut self, shared: &Shared) {
         self.fact.outcome = FileOutcome::Interrupted;

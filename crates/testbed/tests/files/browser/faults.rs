@@ -12,7 +12,7 @@ use sojourn_testbed::{
     wait,
 };
 
-use super::house::{Page, event, sha256};
+use super::house::{Page, event, events_of, sha256};
 
 fn pattern(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
@@ -151,6 +151,8 @@ fn an_upload_outlives_a_server_that_is_killed() {
         session["endedAt"].is_string().then_some(session)
     });
     assert_eq!(over["endReason"], "server_died", "{over}");
+    let cut = event(&bed, &bed.connection, &file.display().to_string(), "interrupted");
+    assert!((3_000_000..=5_000_000).contains(&cut["size"].as_u64().unwrap()), "{cut}");
     let state = page.call("GET", &format!("uploads/{id}"), &[], b"").expect(200).json();
     let offset = state["offset"].as_u64().unwrap() as usize;
     // What the target had not confirmed yet is sent again.
@@ -162,6 +164,42 @@ fn an_upload_outlives_a_server_that_is_killed() {
     std::fs::write(&before, &content).unwrap();
     assert_eq!(sha256(&file), sha256(&before));
     page.leave();
+}
+
+#[test]
+fn what_native_clients_move_when_the_server_is_killed_has_its_event() {
+    let Some(mut bed) = Bed::start() else { return };
+    let file = bed.target.account().write("slow.bin", pattern(60_000_000));
+    let local = tempfile::tempdir().unwrap();
+    let way = bed.way();
+    // A megabyte a second; by SFTP, and by the old protocol.
+    let clients: Vec<_> = [("new", "-s"), ("old", "-O")]
+        .map(|(name, protocol)| {
+            let mut scp = way.scp();
+            scp.args([protocol, "-l", "8000"]).arg(way.remote("slow.bin")).arg(local.path().join(name));
+            scp.spawn().unwrap()
+        })
+        .into();
+    let come = |name: &str| std::fs::metadata(local.path().join(name)).map_or(0, |file| file.len());
+    wait::until("some of it to arrive", SOON, || (come("new").min(come("old")) > 3_000_000).then_some(()));
+    bed.kill();
+    for mut client in clients {
+        client.wait().unwrap();
+    }
+    bed.serve_again();
+    let answer = bed.admin().get("/file-sessions?limit=100");
+    let sessions = answer["sessions"].as_array().unwrap();
+    assert_eq!(sessions.len(), 2, "{answer}");
+    for session in sessions {
+        assert_eq!(session["endReason"], "server_died");
+        let events = events_of(&bed, &text(&session["id"]));
+        assert_eq!(events.len(), 1, "{events:?}");
+        let cut = &events[0];
+        assert_eq!((&cut["action"], &cut["outcome"]), (&json!("download"), &json!("interrupted")));
+        assert!(text(&cut["path"]).ends_with("slow.bin"), "{cut} {}", file.display());
+        let moved = cut["size"].as_u64().unwrap();
+        assert!((500_000..60_000_000).contains(&moved), "{cut}");
+    }
 }
 
 /// Sends most of a piece, and leaves the connection open for a moment.

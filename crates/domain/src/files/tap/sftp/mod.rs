@@ -150,6 +150,10 @@ impl SftpTap {
         self.interrupt("the session ended before it was done", now, facts);
     }
 
+    pub(super) fn moving(&self, now: Timestamp) -> Vec<Fact> {
+        self.open.values().flat_map(|open| open.moving(now)).collect()
+    }
+
     fn lose(&mut self, lost: Lost, now: Timestamp, facts: &mut Vec<Fact>) {
         self.interrupt(&format!("audit lost: {lost}"), now, facts);
         self.lost = Some(lost);

@@ -102,6 +102,21 @@ impl Open {
         }
     }
 
+    /// How far its content has come.
+    pub(super) fn moving(&self, now: Timestamp) -> Vec<Fact> {
+        let Content::File(file) = &self.content else { return Vec::new() };
+        [(FileAction::Download, &file.down), (FileAction::Upload, &file.up)]
+            .into_iter()
+            .filter(|(_, moving)| moving.attempted)
+            .map(|(action, moving)| Fact {
+                bytes: Some(moving.bytes),
+                offset: moving.offset,
+                duration: now.since(self.started),
+                ..Fact::new(action, shown(&self.path), self.started)
+            })
+            .collect()
+    }
+
     /// Says what became of it. `interrupted`: it was not closed, and `why`.
     pub(super) fn finish(self, interrupted: bool, why: &str, now: Timestamp, facts: &mut Vec<Fact>) {
         let Self { path, content, started, in_use, .. } = self;
