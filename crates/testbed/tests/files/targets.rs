@@ -53,7 +53,7 @@ impl Peer {
         let account = server.account().clone();
         let more =
             json!({"protocol": "ftp", "port": server.port(), "options": {"tls": tls}, "hostKey": pinned});
-        let disk = account.home.join("work");
+        let disk = account.home.join("lab");
         let remote = disk.display().to_string();
         Some(Self::new(bed, name, Server::Ftp(server), &account, more, disk, remote))
     }
@@ -62,16 +62,8 @@ impl Peer {
         let server = Samba::start(protection)?;
         let account = server.account().clone();
         let more = json!({"protocol": "smb", "port": server.port(), "options": {"share": "files"}});
-        let disk = server.share("files").join("work");
-        Some(Self::new(
-            bed,
-            name,
-            Server::Smb { _samba: server },
-            &account,
-            more,
-            disk,
-            String::from("/work"),
-        ))
+        let disk = server.share("files").join("lab");
+        Some(Self::new(bed, name, Server::Smb { _samba: server }, &account, more, disk, String::from("/lab")))
     }
 
     fn new(
@@ -362,15 +354,15 @@ fn folders_are_copied_from_one_target_to_another() {
         assert_eq!((&last["finished"], &last["failed"]), (&json!(true), &json!(0)), "{lines:?}");
     };
     let (from, to) = (smb.page(&bed), ftp.page(&bed));
-    copy(&from, String::from("/work/tree"), &sftp, home.display().to_string());
+    copy(&from, String::from("/lab/tree"), &sftp, home.display().to_string());
     same(&smb.disk.join("tree"), &home);
     copy(&sftp, home.display().to_string(), &to, format!("{}/back", ftp.remote));
     same(&smb.disk.join("tree"), &ftp.disk.join("back"));
     // What is there is not replaced without a word.
-    let again = json!({"from": "/work/tree/one", "to": home.join("one"), "toConnection": sftp.connection});
+    let again = json!({"from": "/lab/tree/one", "to": home.join("one"), "toConnection": sftp.connection});
     assert_eq!(from.post("copy", again).expect(409).json()["code"], "exists");
     let events = events_of(&bed, &from.session());
-    assert!(told(&events, "/work/tree").contains(&String::from("download ~/deep/two ok")), "{events:#?}");
+    assert!(told(&events, "/lab/tree").contains(&String::from("download ~/deep/two ok")), "{events:#?}");
     for page in [from, to, sftp] {
         page.leave();
     }
