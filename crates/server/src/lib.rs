@@ -9,6 +9,7 @@ pub mod config;
 pub mod credentials;
 pub mod front;
 pub mod http;
+mod memory;
 pub mod nodes;
 pub mod password;
 pub mod refusals;

@@ -28,7 +28,7 @@ use crate::{
     config::{Config, LogFormat, TlsFiles},
     front,
     http::{self, auth::new_secret},
-    nodes,
+    memory, nodes,
     state::AppState,
 };
 
@@ -90,6 +90,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let server = tokio::spawn(listen(listener, tls.clone(), handle.clone(), http::app(state)));
     let front = ssh_listener.map(|listener| front::start(&left, listener)).transpose()?;
     let ssh_address = front.as_ref().map(Front::address);
+    memory::give_back();
     say_ready(address, ssh_address)?;
     tracing::info!(http = %address, tls = tls.is_some(), ssh = ?ssh_address, "ready");
 

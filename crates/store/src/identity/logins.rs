@@ -138,7 +138,6 @@ impl Store {
         now: Timestamp,
         idle: Elapsed,
     ) -> Result<Option<LoginHolder>, StoreError> {
-        let mut connection = self.read().acquire().await?;
         let row: Option<(String, i64, String, String, String, String)> = sqlx::query_as(
             "SELECT logins.id, logins.last_seen_at, users.id, users.name, users.display_name, users.role \
              FROM logins JOIN users ON users.id = logins.user_id \
@@ -148,10 +147,10 @@ impl Store {
         .bind(secret.as_str())
         .bind(now.as_micros())
         .bind((now - idle).as_micros())
-        .fetch_optional(&mut *connection)
+        .fetch_optional(self.read())
         .await?;
         let Some((login, last_seen_at, user, name, display_name, role)) = row else { return Ok(None) };
-        let permissions = roles::permissions(&mut connection, &role).await?.unwrap_or_default();
+        let permissions = roles::permissions(self.read(), &role).await?.unwrap_or_default();
         Ok(Some(LoginHolder {
             identity: Identity { user: id(&user)?, name, display_name, role, permissions },
             login: id(&login)?,

@@ -5,7 +5,7 @@ use sojourn_domain::{
     identity::{Line, RoleName},
     policy::{BuiltinRole, Permissions},
 };
-use sqlx::AnyConnection;
+use sqlx::{Any, AnyConnection, Executor};
 
 use super::{IdentityError, keys, known};
 use crate::{
@@ -29,7 +29,7 @@ fn builtin(name: &str) -> Option<BuiltinRole> {
 
 /// What a role allows; `None` where there is no such role.
 pub(crate) async fn permissions(
-    connection: &mut AnyConnection,
+    executor: impl Executor<'_, Database = Any>,
     name: &str,
 ) -> Result<Option<Permissions>, StoreError> {
     if let Some(role) = builtin(name) {
@@ -40,7 +40,7 @@ pub(crate) async fn permissions(
          LEFT JOIN role_permissions ON role_permissions.role = roles.name WHERE roles.name = $1",
     )
     .bind(name)
-    .fetch_all(connection)
+    .fetch_all(executor)
     .await?;
     if rows.is_empty() {
         return Ok(None);
@@ -70,8 +70,7 @@ async fn set_permissions(
 impl Store {
     /// What a role allows; `None` where there is no such role.
     pub async fn role_permissions(&self, name: &str) -> Result<Option<Permissions>, StoreError> {
-        let mut connection = self.read().acquire().await?;
-        permissions(&mut connection, name).await
+        permissions(self.read(), name).await
     }
 
     /// All roles: the built-in ones first, then by name.

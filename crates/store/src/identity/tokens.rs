@@ -148,7 +148,6 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<TokenBearer>, StoreError> {
         type Row = (String, Option<String>, Option<i64>, Option<i64>, String, String, String, String);
-        let mut connection = self.read().acquire().await?;
         let row: Option<Row> = sqlx::query_as(
             "SELECT tokens.id, tokens.permissions, tokens.expires_at, tokens.last_used_at, users.id, users.name, \
              users.display_name, users.role FROM tokens JOIN users ON users.id = tokens.user_id \
@@ -157,12 +156,12 @@ impl Store {
         )
         .bind(secret.as_str())
         .bind(now.as_micros())
-        .fetch_optional(&mut *connection)
+        .fetch_optional(self.read())
         .await?;
         let Some((token, permissions, expires_at, last_used_at, user, name, display_name, role)) = row else {
             return Ok(None);
         };
-        let granted = roles::permissions(&mut connection, &role).await?.unwrap_or_default();
+        let granted = roles::permissions(self.read(), &role).await?.unwrap_or_default();
         Ok(Some(TokenBearer {
             identity: Identity { user: id(&user)?, name, display_name, role, permissions: granted },
             token: id(&token)?,
