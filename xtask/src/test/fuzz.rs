@@ -4,7 +4,13 @@
 //! sanitizer: the parsers are safe Rust, whose faults are panics, endless loops and memory that
 //! grows, and those show without one.
 
-use std::{env, fs, process::Command};
+use std::{
+    env, fs,
+    path::Path,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -29,31 +35,61 @@ pub(super) fn fuzz() -> Result<Outcome> {
         .collect();
     targets.sort();
     shell::run(cargo_fuzz().args(["build", "--sanitizer", "none"]))?;
-    let mut counts = Counts::default();
-    for name in targets {
-        say(&format!("fuzz: {name}"));
-        let seeds = folder.join("seeds").join(&name);
-        let corpus = folder.join("corpus").join(&name);
-        fs::create_dir_all(&corpus)?;
-        let mut command = cargo_fuzz();
-        command.args(["run", "--sanitizer", "none", &name]).arg(&corpus);
-        if seeds.is_dir() {
-            command.arg(&seeds);
+    let counts = Mutex::new(Counts::default());
+    let waiting = Mutex::new(targets.into_iter());
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let Some(name) = lock(&waiting).next() else { return };
+                    let passed = fuzz_one(&folder, &name).unwrap_or_else(|error| {
+                        println!("fuzz: {name}: {error:#}");
+                        false
+                    });
+                    let mut counts = lock(&counts);
+                    if passed {
+                        counts.passed += 1;
+                    } else {
+                        counts.failed += 1;
+                    }
+                }
+            });
         }
-        command.arg("--").arg(format!("-max_total_time={SECONDS}"));
-        command.args([
-            &format!("-rss_limit_mb={MEMORY_MB}"),
-            "-timeout=5",
-            "-verbosity=0",
-            "-print_final_stats=1",
-        ]);
-        if command.status()?.success() {
-            counts.passed += 1;
-        } else {
-            counts.failed += 1;
-        }
-    }
+    });
+    let counts = *lock(&counts);
     Ok(Outcome::counted(true, counts))
+}
+
+/// Runs one target; what it said is shown as a whole, and at length only where it failed.
+fn fuzz_one(folder: &Path, name: &str) -> Result<bool> {
+    let seeds = folder.join("seeds").join(name);
+    let corpus = folder.join("corpus").join(name);
+    fs::create_dir_all(&corpus)?;
+    let mut command = cargo_fuzz();
+    command.args(["run", "--sanitizer", "none", name]).arg(&corpus);
+    if seeds.is_dir() {
+        command.arg(&seeds);
+    }
+    command.arg("--").arg(format!("-max_total_time={SECONDS}"));
+    command.args([
+        &format!("-rss_limit_mb={MEMORY_MB}"),
+        "-timeout=5",
+        "-verbosity=0",
+        "-print_final_stats=1",
+    ]);
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let passed = output.status.success();
+    let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    match runs {
+        Some(runs) if passed => println!("fuzz: {name}: {} inputs", runs.trim()),
+        _ => println!("fuzz: {name}: FAILED\n{}{said}", String::from_utf8_lossy(&output.stdout)),
+    }
+    Ok(passed && runs.is_some())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `cargo fuzz …`, from the project's own tools.
