@@ -187,6 +187,10 @@ tables! {
         session_id: Text, at: Whole, id: Text, action: Text, path: Text, new_path: Text, bytes: Whole,
         from_byte: Whole, entries: Whole, sha256: Text, outcome: Text, error: Text, duration_us: Whole,
     }
+    file_transfers {
+        session_id: Text, id: Text, at: Whole, action: Text, path: Text, new_path: Text, bytes: Whole,
+        from_byte: Whole, duration_us: Whole,
+    }
     uploads {
         id: Text, user_id: Text, connection_id: Text, file_session_id: Text, tab: Text, path: Text,
         temporary: Text, size: Whole, received: Whole, sha_state: Text, options: Text, created_at: Whole,
