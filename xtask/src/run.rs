@@ -27,7 +27,8 @@ pub(crate) fn build(release: bool) -> Result<PathBuf> {
     say(&format!("web UI (Node {node})"));
     web::build()?;
     let profile = if release { "release" } else { "debug" };
-    say(&format!("server, {profile} (the first time takes a few minutes)"));
+    let long = if release { "a quarter of an hour" } else { "a few minutes" };
+    say(&format!("server, {profile} (the first time takes {long})"));
     let started = Instant::now();
     let mut command = shell::cargo();
     command.args(["build", "--locked", "-p", "sojourn-server"]);

@@ -60,7 +60,7 @@ pub(super) fn fuzz() -> Result<Outcome> {
     Ok(Outcome::counted(true, counts))
 }
 
-/// Runs one target; what it said is shown as a whole, and at length only where it failed.
+/// Runs one target; all that it said is shown only where it failed.
 fn fuzz_one(folder: &Path, name: &str) -> Result<bool> {
     let seeds = folder.join("seeds").join(name);
     let corpus = folder.join("corpus").join(name);

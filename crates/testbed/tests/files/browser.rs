@@ -10,7 +10,7 @@ use sojourn_testbed::bed::{shared, text};
 use house::{Page, events_of, sha256};
 
 /// Action, path below the home, outcome.
-fn told(events: &[Value], home: &str) -> Vec<String> {
+pub(crate) fn told(events: &[Value], home: &str) -> Vec<String> {
     events
         .iter()
         .map(|event| {

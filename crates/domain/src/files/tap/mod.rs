@@ -15,7 +15,7 @@ pub mod scp;
 pub mod sftp;
 mod words;
 
-use super::{Fact, FileOutcome, FileProtocol, path_text};
+use super::{Fact, FileProtocol, path_text};
 use crate::time::Timestamp;
 
 /// The longest path that is kept whole; what is longer ends in `…`.
@@ -132,17 +132,13 @@ impl Tap {
         }
     }
 
-    /// What is being moved at this moment, told as if it were cut off now.
+    /// What is being moved at this moment, as far as it has come; how it ends is not known.
     pub fn moving(&self, now: Timestamp) -> Vec<Fact> {
-        let mut facts = match self {
+        match self {
             Self::Sftp(tap) => tap.moving(now),
             Self::Scp(tap) => tap.moving(now),
             Self::Rsync(tap) => tap.moving(now),
-        };
-        for fact in &mut facts {
-            fact.outcome = FileOutcome::Interrupted;
         }
-        facts
     }
 
     /// Since when it is so, nothing is known of what is done.

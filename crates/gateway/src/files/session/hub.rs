@@ -302,6 +302,10 @@ impl FileHub {
                 tracing::warn!(%error, "how far transfers have come cannot be kept");
             }
             failing = done.is_err();
+            if failing {
+                // All of it is to be kept once the store takes something again.
+                kept.clear();
+            }
         }
     }
 
