@@ -108,7 +108,8 @@ function smbd(prefix) {
       ['[global]', 'workgroup = LAB', 'netbios name = LAB', 'server role = standalone server', 'interfaces = 127.0.0.1/8', 'bind interfaces only = yes', `smb ports = ${port}`, 'disable netbios = yes', 'map to guest = never', 'load printers = no', 'printing = bsd', 'printcap name = /dev/null', ...places.map(([name, part]) => `${name} = ${join(folder, part)}`), '[files]', `path = ${join(folder, 'share')}`, 'read only = no', ''].join('\n'),
     );
     execFileSync('smbpasswd', ['-c', config, '-L', '-s', '-a', username], { input: `${password}\n${password}\n`, stdio: ['pipe', 'ignore', 'pipe'] });
-    const [program, ...args] = [...prefix, '/usr/sbin/smbd', '--foreground', '--no-process-group', '--debug-stdout', '--configfile', config];
+    // Without a process group of its own Samba ends whoever started it: its SIGTERM goes to its whole group.
+    const [program, ...args] = [...prefix, '/usr/sbin/smbd', '--foreground', '--debug-stdout', '--configfile', config];
     const child = spawn(program, args, { stdio: 'ignore' });
     undo.push(() => child.kill('SIGTERM'));
     env.SOJOURN_E2E_SMB = JSON.stringify({ host: '127.0.0.1', port, username, password, share: 'files' });
