@@ -22,11 +22,17 @@ impl Lifeline {
     pub(crate) fn start(directory: &Path, server: &Command) -> Self {
         const SCRIPT: &str = r#"
             directory=$1; shift
-            "$@" >"$directory/log" 2>&1 </dev/null &
+            setsid "$@" >"$directory/log" 2>&1 </dev/null &
             server=$!
             read -r word
-            kill -KILL $server 2>/dev/null
+            # With its children: one that outlives it for a moment would go on answering.
+            kill -KILL -$server 2>/dev/null || kill -KILL $server 2>/dev/null
             wait $server 2>/dev/null
+            tries=0
+            while [ $tries -lt 200 ] && kill -0 -$server 2>/dev/null; do
+                sleep 0.01
+                tries=$((tries + 1))
+            done
             # Whoever lets go without a word comes for nothing more.
             [ "$word" = stop ] || rm -rf "$directory"
         "#;
