@@ -37,6 +37,18 @@ const NEEDS: &[Need] = &[
         present: || program("chromium").is_some(),
     },
     Need {
+        name: "ffmpeg and ffprobe",
+        package: "ffmpeg",
+        without: "what other programs say of recordings of desktops",
+        present: || program("ffprobe").is_some() && program("ffmpeg").is_some(),
+    },
+    Need {
+        name: "mkvinfo",
+        package: "mkvtoolnix",
+        without: "what other programs say of recordings of desktops",
+        present: || program("mkvinfo").is_some(),
+    },
+    Need {
         name: "ip and bridge",
         package: "iproute2",
         without: "tests on networks",

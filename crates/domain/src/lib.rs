@@ -15,3 +15,4 @@ pub mod policy;
 pub mod presence;
 pub mod seal;
 pub mod time;
+pub mod webm;
