@@ -1,5 +1,11 @@
 //! Files made of recordings, as other people's programs see them: ffprobe and mkvinfo.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say what they skip, and stop where they cannot go on"
+)]
+
 use std::{path::PathBuf, process::Command};
 
 use sojourn_domain::webm::{Plan, remux};
