@@ -243,6 +243,19 @@ test('two targets stand side by side, and files go from one to the other', async
   await expect(job(page).getByTestId('job-state')).toHaveText(/^Done/, { timeout: 60_000 });
   await expect(right.getByRole('row').filter({ hasText: 'film.bin' })).toContainText('50.3 MB');
   await clean(page);
+  // A name that is taken on the other side is asked about, as it is for uploads.
+  await left.getByRole('row').filter({ hasText: 'note (2).txt' }).click();
+  const question = page.getByRole('alertdialog', { name: 'There is a note (2).txt already' });
+  for (const [answer, there] of [['', 'note (2).txt'], ['Keep both', 'note (2) (2).txt'], ['Replace', 'note (2).txt']] as const) {
+    await left.getByRole('button', { name: 'Copy to the other side' }).click();
+    if (answer) {
+      await expect(question).toContainText(`In / of ${SHARE}.`);
+      await clean(page);
+      await question.getByRole('button', { name: answer }).click();
+    }
+    await expect(right.getByRole('row').filter({ hasText: there })).toBeVisible({ timeout: 20_000 });
+    await expect(job(page).getByTestId('job-state')).toHaveText(/^Done/, { timeout: 20_000 });
+  }
 });
 
 test('the file session tells all of it, and is exported', async ({ page }) => {

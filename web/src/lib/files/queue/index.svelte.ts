@@ -2,7 +2,9 @@
 import { auth } from '../../auth.svelte';
 import { toasts } from '../../ui/toasts.svelte';
 import { chmod, copy, remove, rename } from '../remote';
-import { textOf, type WirePath } from '../paths';
+import type { Row } from '../order';
+import { lastPart, textOf, type WirePath } from '../paths';
+import { Carrying, replaces, type Carry } from './carry';
 import type { Gathered, Keepable } from './gather';
 import { recover } from './gather';
 import { memory, remembered } from './memory';
@@ -105,44 +107,45 @@ export function deleteAll(place: Place, paths: WirePath[], names: string[]): Tas
   return task(place.connection, 'delete', names.length === 1 ? names[0]! : count(names.length), `from ${place.name}`, async (signal, progress) => void (await remove(place.connection, paths, true, signal, progress)), () => queue.tell(place.connection, place.path));
 }
 
-export interface Carry {
-  from: WirePath;
-  to: WirePath;
-  overwrite: boolean;
-}
 /** Copies or moves each of `list` in turn; between two targets the server passes the bytes through. */
 export function carry(kind: 'copy' | 'move', source: Place, target: Place, list: Carry[], names: string[]): TaskJob {
   const same = source.connection === target.connection;
-  return task(
+  const carrying = new Carrying(kind, !same, list, {
+    copy: (from, to, overwrite, signal, progress) => copy(source.connection, from, to, overwrite, target.connection, signal, progress),
+    rename: (from, to, overwrite) => rename(source.connection, from, to, overwrite),
+    remove: (path, signal) => remove(source.connection, [path], true, signal, () => {}),
+    exists: (path) => transport.exists(target.connection, path),
+    ask: (one, others) =>
+      made.ask({
+        of: kind,
+        name: textOf(lastPart(one.to)),
+        connection: target.connection,
+        connectionName: target.name,
+        to: one.to,
+        folder: one.folder ?? false,
+        size: one.size ?? null,
+        modified: one.modified ?? null,
+        others,
+        replaces: replaces(kind, !same, one),
+      }),
+  });
+  const made = task(
     source.connection,
     kind,
     names.length === 1 ? names[0]! : count(names.length),
     same ? `to ${textOf(target.path)}` : `from ${source.name} to ${target.name}`,
-    async (signal, progress) => {
-      let [done, failed, bytes] = [0, 0, 0];
-      for (const { from, to, overwrite } of list) {
-        const before = { done, failed, bytes };
-        const tell: typeof progress = (line) => progress({ ...line, done: before.done + line.done, failed: before.failed + line.failed, bytes: before.bytes + line.bytes });
-        if (kind === 'move' && same) {
-          await rename(source.connection, from, to, overwrite);
-          tell({ path: textOf(to), done: 1, failed: 0, bytes: 0 });
-          done += 1;
-          continue;
-        }
-        const last = await copy(source.connection, from, to, overwrite, target.connection, signal, tell);
-        // What did not arrive stays where it is.
-        if (kind === 'move' && !last.failed) await remove(source.connection, [from], true, signal, () => {});
-        done += last.done;
-        failed += last.failed;
-        bytes += last.bytes;
-      }
-    },
+    (signal, progress) => carrying.run(signal, progress),
     () => {
       queue.tell(target.connection, target.path);
       if (kind === 'move') queue.tell(source.connection, source.path);
     },
   );
+  return made;
 }
+
+/** What of a row is carried, into a folder or to another name. */
+export const carried = (row: Row, to: WirePath, overwrite = false): Carry => ({ from: row.path, to, overwrite, folder: row.folder, size: row.entry.size, modified: row.entry.modified });
+export const into = (folder: WirePath, row: Row): WirePath => `${folder === '/' ? '' : folder}/${lastPart(row.path)}`;
 
 export function permit(place: Place, path: WirePath, name: string, permissions: string): TaskJob {
   return task(place.connection, 'chmod', name, `on ${place.name}`, (signal, progress) => chmod(place.connection, path, permissions, true, signal, progress), () => queue.tell(place.connection, place.path));

@@ -2,6 +2,7 @@
 import { describe } from '../../api/client';
 import type { ProgressLine } from '../../api/files';
 import type { WirePath } from '../paths';
+import type { Answer, Question } from './question';
 import { Rate } from './rate';
 import { UploadJob, type Item, type Surroundings } from './upload.svelte';
 
@@ -19,6 +20,8 @@ export class TaskJob {
   perSecond = $state<number | null>(null);
   readonly rate = new Rate();
   abort = new AbortController();
+  /** A question that has to be answered before it goes on. */
+  asking = $state.raw<Question | null>(null);
 
   constructor(
     readonly id: string,
@@ -63,6 +66,17 @@ export class TaskJob {
     }
     this.after();
   }
+  /** Asks, and waits for the answer; that it was given up is an answer, too. */
+  ask(about: Omit<Question, 'id' | 'decide' | 'cancel'>): Promise<{ answer: Answer; all: boolean }> {
+    return new Promise((resolve) => {
+      const over = (answer: Answer, all: boolean) => {
+        this.asking = null;
+        resolve({ answer, all });
+      };
+      this.abort.signal.addEventListener('abort', () => over('skip', false), { once: true });
+      this.asking = { ...about, id: `${this.id} ${about.to}`, decide: over, cancel: () => this.cancel() };
+    });
+  }
   cancel(): void {
     if (this.state === 'failed') this.state = 'cancelled';
     this.abort.abort();
@@ -105,8 +119,11 @@ export class Queue {
   get busy(): number {
     return this.jobs.filter((job) => job.busy).length;
   }
-  get asking(): Item | null {
-    for (const job of this.jobs) if (job.kind === 'upload' && job.asking) return job.asking;
+  get asking(): Question | null {
+    for (const job of this.jobs) {
+      const question = job.kind === 'upload' ? job.asking?.question() : job.asking;
+      if (question) return question;
+    }
     return null;
   }
   get uploading(): boolean {

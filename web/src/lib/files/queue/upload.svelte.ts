@@ -2,6 +2,7 @@
 // are sent, where things are remembered and what the time is are given, so that all of it can be tested.
 import { ApiError } from '../../api/client';
 import { beside, clean, join, lastPart, parentOf, textOf, type WirePath } from '../paths';
+import type { Answer, Question } from './question';
 import { Rate } from './rate';
 
 /** Where a file's bytes come from; after a reload it may have to be given again. */
@@ -18,8 +19,6 @@ export interface Wanted {
   keep?: unknown;
 }
 export type ItemState = 'waiting' | 'running' | 'paused' | 'asking' | 'nofile' | 'done' | 'failed' | 'skipped' | 'cancelled';
-export type Answer = 'replace' | 'both' | 'skip';
-
 export interface Transport {
   /** Everything of a small file in one request. */
   whole(connection: string, path: WirePath, file: Blob, overwrite: boolean, signal: AbortSignal, progress: (bytes: number) => void): Promise<void>;
@@ -75,6 +74,26 @@ export class Item {
   }
   get size(): number {
     return this.wanted.size;
+  }
+  question(): Question {
+    const { job } = this;
+    return {
+      id: this.id,
+      of: 'upload',
+      name: this.name,
+      connection: job.connection,
+      connectionName: job.connectionName,
+      to: this.to,
+      folder: false,
+      size: this.size,
+      modified: new Date(this.wanted.modified).toISOString(),
+      get others() {
+        return job.counts.waiting + job.counts.running + job.counts.asking - 1;
+      },
+      replaces: true,
+      decide: (answer, all) => job.decide(this, answer, all),
+      cancel: () => job.cancel(),
+    };
   }
   get over(): boolean {
     return this.state === 'done' || this.state === 'skipped' || this.state === 'cancelled';
