@@ -72,6 +72,8 @@ words! {
         Sftp = "sftp",
         Ftp = "ftp",
         Smb = "smb",
+        /// A desktop, as MS-RDPBCGR has it.
+        Rdp = "rdp",
     }
 }
 
@@ -84,6 +86,7 @@ impl Protocol {
             Self::Sftp => Permission::ProtocolsSftp,
             Self::Ftp => Permission::ProtocolsFtp,
             Self::Smb => Permission::ProtocolsSmb,
+            Self::Rdp => Permission::ProtocolsRdp,
         }
     }
 
@@ -93,14 +96,23 @@ impl Protocol {
             Self::Telnet => 23,
             Self::Ftp => 21,
             Self::Smb => 445,
+            Self::Rdp => 3389,
         }
     }
 
     /// Files are all that it has: nothing can be typed there.
     pub const fn files_only(self) -> bool {
         match self {
-            Self::Ssh | Self::Telnet => false,
+            Self::Ssh | Self::Telnet | Self::Rdp => false,
             Self::Sftp | Self::Ftp | Self::Smb => true,
+        }
+    }
+
+    /// It shows a desktop, and has neither terminals nor files.
+    pub const fn is_desktop(self) -> bool {
+        match self {
+            Self::Rdp => true,
+            Self::Ssh | Self::Telnet | Self::Sftp | Self::Ftp | Self::Smb => false,
         }
     }
 }
@@ -116,6 +128,40 @@ words! {
         Subsystem = "subsystem",
         /// Nothing but forwarded ports.
         Forward = "forward",
+        /// A desktop.
+        Desktop = "desktop",
+    }
+}
+
+/// What an input event is: `click`, `key`, `move`, or another word of 1 to 32 of `a-z 0-9 _ -`, beginning with a letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputKind(String);
+
+impl InputKind {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for InputKind {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let fits = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || "_-".contains(char);
+        let begins = text.starts_with(|char: char| char.is_ascii_lowercase());
+        if begins && text.len() <= 32 && text.chars().all(fits) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(UnknownWord {
+            text: text.chars().take(64).collect(),
+            accepted: "click, key, move, or a word of at most 32 lower-case letters".to_owned(),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for InputKind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -282,7 +328,7 @@ mod tests {
             assert_eq!(protocol.key().parse(), Ok(*protocol));
         }
         let error = "gopher".parse::<Protocol>().unwrap_err().to_string();
-        assert_eq!(error, "\"gopher\" is not one of ssh, telnet, sftp, ftp, smb");
+        assert_eq!(error, "\"gopher\" is not one of ssh, telnet, sftp, ftp, smb, rdp");
     }
 
     #[test]

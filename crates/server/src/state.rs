@@ -9,7 +9,7 @@ use sojourn_domain::{
 };
 use sojourn_gateway::{
     files::session::{FileHub, FileHubDeps},
-    session::{Hub, HubDeps, Limits},
+    session::{Hub, HubDeps, Limits, supplied::Supplied},
 };
 use sojourn_sensor::engine::PresenceHandle;
 use sojourn_store::{Entropy, Store, StoreError, recordings::Kept};
@@ -31,6 +31,8 @@ use crate::{
 
 /// Notes of use that may wait to be written.
 const USES: usize = 64;
+/// A client that records its desktop itself may be silent for so many times as long as a lost terminal is kept.
+const SUPPLIED_GRACES: u32 = 5;
 /// How often what has ended is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 
@@ -43,6 +45,8 @@ pub struct AppState {
     pub access: Access,
     /// All live sessions of this node.
     pub hub: Hub,
+    /// Those of them whose clients record.
+    pub supplied: Supplied,
     /// All live file sessions of this node.
     pub files: FileHub,
     /// The file sessions of browsers' pages.
@@ -86,17 +90,22 @@ impl AppState {
         shutdown: CancellationToken,
     ) -> (Self, Background) {
         let (uses, used) = mpsc::channel(USES);
+        let hub = Hub::start(HubDeps {
+            store: store.clone(),
+            recordings: access.recordings.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Entropy,
+            node: access.node,
+            limits: Limits::default(),
+            shutdown: shutdown.clone(),
+        });
         let state = Self {
             refusals: Refusals::new(store.clone()),
-            hub: Hub::start(HubDeps {
-                store: store.clone(),
-                recordings: access.recordings.clone(),
-                clock: Arc::clone(&clock),
-                entropy: Entropy,
-                node: access.node,
-                limits: Limits::default(),
-                shutdown: shutdown.clone(),
-            }),
+            supplied: Supplied::new(
+                hub.clone(),
+                config.attach_grace.to_std().saturating_mul(SUPPLIED_GRACES),
+            ),
+            hub,
             tabs: Tabs::default(),
             files: FileHub::start(FileHubDeps {
                 store: store.clone(),

@@ -104,5 +104,6 @@ pub async fn open(
         }
         Protocol::Telnet => telnet::open_terminal(&target, &credential, &rules, request).await,
         Protocol::Sftp | Protocol::Ftp | Protocol::Smb => Err(protocols::files_only(protocol)),
+        Protocol::Rdp => Err(protocols::desktop_only(protocol)),
     }
 }

@@ -176,6 +176,8 @@ tables! {
         id: Text, session_id: Text, at: Whole, elapsed_ms: Whole, until_ms: Whole, command: Text,
         output_preview: Text, source: Text, confidence: Text, kind: Text, exit_code: Whole,
     }
+    supplied_recordings { session_id: Text, begun_at: Whole }
+    input_events { session_id: Text, number: Whole, elapsed_ms: Whole, kind: Text }
     file_sessions {
         id: Text, user_id: Text, user_name: Text, connection_id: Text, connection_name: Text,
         protocol: Text, target: Text, client_kind: Text, client_address: Text, node: Text,

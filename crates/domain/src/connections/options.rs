@@ -81,10 +81,12 @@ impl ConnectionOptions {
     pub fn fitted(mut self, protocol: Protocol) -> Result<Self, BadOption> {
         match protocol {
             Protocol::Ftp => self.tls = Some(self.ftp_tls()),
-            Protocol::Ssh | Protocol::Telnet | Protocol::Sftp | Protocol::Smb if self.tls.is_some() => {
+            Protocol::Ssh | Protocol::Telnet | Protocol::Sftp | Protocol::Smb | Protocol::Rdp
+                if self.tls.is_some() =>
+            {
                 return Err(bad("tls", "only FTP connections have it"));
             }
-            Protocol::Ssh | Protocol::Telnet | Protocol::Sftp | Protocol::Smb => {}
+            Protocol::Ssh | Protocol::Telnet | Protocol::Sftp | Protocol::Smb | Protocol::Rdp => {}
         }
         if protocol != Protocol::Smb {
             let smb_alone = "only SMB connections have it";
@@ -94,8 +96,8 @@ impl ConnectionOptions {
                 }
             }
         }
-        if protocol == Protocol::Telnet && !self.root.is_empty() {
-            return Err(bad("root", "Telnet connections have no files"));
+        if !has_files(protocol) && !self.root.is_empty() {
+            return Err(bad("root", "connections of this protocol have no files"));
         }
         share(&self.share)?;
         let odd = |char: char| char.is_control() || "\\/:*?\"<>|@".contains(char);
@@ -113,8 +115,15 @@ impl ConnectionOptions {
             tls: self.tls.filter(|_| protocol == Protocol::Ftp),
             share: if smb { self.share.clone() } else { String::new() },
             domain: if smb { self.domain.clone() } else { String::new() },
-            root: if protocol == Protocol::Telnet { String::new() } else { self.root.clone() },
+            root: if has_files(protocol) { self.root.clone() } else { String::new() },
         }
+    }
+}
+
+const fn has_files(protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Ssh | Protocol::Sftp | Protocol::Ftp | Protocol::Smb => true,
+        Protocol::Telnet | Protocol::Rdp => false,
     }
 }
 
@@ -141,7 +150,7 @@ fn root(path: &str) -> Result<(), BadOption> {
 pub const fn auth_kinds(protocol: Protocol) -> &'static [AuthKind] {
     match protocol {
         Protocol::Ssh | Protocol::Sftp => AuthKind::ALL,
-        Protocol::Telnet | Protocol::Ftp | Protocol::Smb => {
+        Protocol::Telnet | Protocol::Ftp | Protocol::Smb | Protocol::Rdp => {
             &[AuthKind::Password, AuthKind::Prompt, AuthKind::None]
         }
     }

@@ -55,7 +55,9 @@ pub async fn open_with(
         Protocol::Ssh | Protocol::Sftp => sftp::open(target, credential, rules, patience).await,
         Protocol::Ftp => ftp::open(target, credential, rules, patience).await,
         Protocol::Smb => smb::open(target, credential, rules, patience).await,
-        Protocol::Telnet => Err(ConnectError::new(EndReason::Denied, "a Telnet connection has no files")),
+        Protocol::Telnet | Protocol::Rdp => {
+            Err(ConnectError::new(EndReason::Denied, "this connection has no files"))
+        }
     }
 }
 

@@ -67,6 +67,11 @@ pub fn files_only(protocol: Protocol) -> ConnectError {
     ConnectError::new(EndReason::Denied, format!("this connection has files only: it is {protocol}"))
 }
 
+/// Refuses what cannot be had of a connection that shows a desktop.
+pub fn desktop_only(protocol: Protocol) -> ConnectError {
+    ConnectError::new(EndReason::Denied, format!("this connection is a desktop: it is {protocol}"))
+}
+
 /// What proves who comes.
 #[derive(Debug, Clone)]
 pub enum Credential {

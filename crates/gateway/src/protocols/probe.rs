@@ -86,7 +86,7 @@ pub async fn probe(
         Protocol::Ssh | Protocol::Sftp => {
             Probe { reached: true, latency, ..ssh::probe(target, credential, rules).await }
         }
-        Protocol::Telnet => Probe {
+        Protocol::Telnet | Protocol::Rdp => Probe {
             reached: true,
             latency,
             message: "the target answers; its login was not tried".to_owned(),

@@ -62,6 +62,13 @@ impl Default for Limits {
     }
 }
 
+/// Who makes a session's recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recorded {
+    Here,
+    ByClient,
+}
+
 /// What the hub works with.
 pub struct HubDeps {
     pub store: Store,
@@ -184,8 +191,18 @@ impl Hub {
 
     /// Makes the session's row, takes a slot and begins its recording. Nothing may connect before.
     pub async fn begin(&self, admission: &Admission, opening: Opening) -> Result<Begun, Refusal> {
+        self.begin_recorded(admission, opening, Recorded::Here).await
+    }
+
+    /// The same where the user's client records, or nobody does: whoever calls keeps what it sends.
+    pub(super) async fn begin_recorded(
+        &self,
+        admission: &Admission,
+        opening: Opening,
+        recorded: Recorded,
+    ) -> Result<Begun, Refusal> {
         let by = self.by(admission, &opening);
-        let made = self.make(admission, opening).await;
+        let made = self.make(admission, opening, recorded).await;
         let connection = admission.connection();
         let deed = match &made {
             Ok(begun) => Deed::done(
@@ -222,7 +239,12 @@ impl Hub {
         )
     }
 
-    async fn make(&self, admission: &Admission, opening: Opening) -> Result<Begun, Refusal> {
+    async fn make(
+        &self,
+        admission: &Admission,
+        opening: Opening,
+        recorded: Recorded,
+    ) -> Result<Begun, Refusal> {
         let inner = &self.0;
         if inner.shutdown.is_cancelled() {
             return Err(Refusal::Stopping);
@@ -234,11 +256,12 @@ impl Hub {
             Purpose::Subsystem if opening.command == "sftp" && !policy.allow_files => {
                 return Err(Refusal::Policy("file transfer"));
             }
-            Purpose::Shell | Purpose::Exec | Purpose::Subsystem | Purpose::Forward => {}
+            Purpose::Shell | Purpose::Exec | Purpose::Subsystem | Purpose::Forward | Purpose::Desktop => {}
         }
         let records =
             policy.record != RecordPolicy::Off && matches!(opening.purpose, Purpose::Shell | Purpose::Exec);
         let mandatory = policy.record == RecordPolicy::Mandatory;
+        let supplied = recorded == Recorded::ByClient && policy.record != RecordPolicy::Off;
         let pressure = *inner.recordings.pressure().borrow();
         if pressure >= Pressure::RefuseNew && mandatory {
             return Err(Refusal::Storage);
@@ -284,7 +307,7 @@ impl Hub {
             client_kind: new.client_kind,
             client_address: new.client_address,
             started_at,
-            recorded: matches!(recorder, Some(Ok(_))),
+            recorded: matches!(recorder, Some(Ok(_))) || supplied,
             terminal: opening.size.is_some(),
         };
         let tape = match recorder {
@@ -307,8 +330,13 @@ impl Hub {
             None => None,
         };
         let (shared, heard) = Shared::new(facts, begun_at, opening.size);
-        lock(&inner.live)
-            .insert(id, Live { handle: SessionHandle(Arc::clone(&shared)), mandatory: mandatory && records });
+        lock(&inner.live).insert(
+            id,
+            Live {
+                handle: SessionHandle(Arc::clone(&shared)),
+                mandatory: mandatory && (records || supplied),
+            },
+        );
         let guard = Guard::new(self.clone(), shared, slot);
         tracing::info!(session.id = %id, connection.id = %connection.id, purpose = %new.purpose, "session begun");
         self.tell(SessionNews::Begun(id));
@@ -425,6 +453,10 @@ impl Hub {
         &self.0.store
     }
 
+    pub(super) fn recordings(&self) -> &Recordings {
+        &self.0.recordings
+    }
+
     pub(super) fn entropy(&self) -> Entropy {
         self.0.entropy
     }
@@ -443,7 +475,9 @@ fn header(facts: &SessionFacts, opening: &Opening) -> cast::Header {
     let (cols, rows) = opening.size.map_or((80, 24), |size| (size.cols.max(1), size.rows.max(1)));
     let title = match facts.purpose {
         Purpose::Exec => format!("{}: {}", facts.connection_name, facts.command),
-        Purpose::Shell | Purpose::Subsystem | Purpose::Forward => facts.connection_name.clone(),
+        Purpose::Shell | Purpose::Subsystem | Purpose::Forward | Purpose::Desktop => {
+            facts.connection_name.clone()
+        }
     };
     let env = Some(&opening.term).filter(|term| !term.is_empty());
     cast::Header {

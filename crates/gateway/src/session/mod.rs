@@ -14,6 +14,7 @@ pub mod ends;
 pub(crate) mod handle;
 mod hub;
 pub(crate) mod rows;
+pub mod supplied;
 pub mod tether;
 
 pub use self::{

@@ -49,7 +49,7 @@ pub(super) enum Connection {
 #[derive(Debug, Args)]
 pub(super) struct Add {
     name: ConnectionName,
-    /// ssh, telnet, sftp, ftp or smb
+    /// ssh, telnet, sftp, ftp, smb or rdp
     #[arg(long)]
     protocol: Protocol,
     /// A DNS name or an address

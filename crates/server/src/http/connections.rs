@@ -608,7 +608,7 @@ fn shows_keys(connection: &Connection) -> bool {
     match connection.protocol {
         Protocol::Ssh | Protocol::Sftp => true,
         Protocol::Ftp => connection.options.ftp_tls() != FtpTls::None,
-        Protocol::Telnet | Protocol::Smb => false,
+        Protocol::Telnet | Protocol::Smb | Protocol::Rdp => false,
     }
 }
 

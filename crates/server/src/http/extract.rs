@@ -67,7 +67,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
     }
 }
 
-fn is_json(request: &Request) -> bool {
+pub fn is_json(request: &Request) -> bool {
     let Some(value) = request.headers().get(header::CONTENT_TYPE) else { return false };
     let Ok(text) = value.to_str() else { return false };
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -114,6 +114,30 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         .end()
         .map_err(|cause| Problem::unreadable(format!("the body is not one JSON document: {cause}")))?;
     Ok(value)
+}
+
+/// Reads a JSON array; what is wrong is named by its place in it.
+pub fn list_from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, Problem> {
+    if !bytes.trim_ascii_start().starts_with(b"[") {
+        // Unreadable JSON is told as such.
+        from_json::<serde::de::IgnoredAny>(bytes)?;
+        return Err(Problem::invalid("body", "expected a JSON array"));
+    }
+    let items: Vec<serde_json::Value> = serde_json::from_slice(bytes)
+        .map_err(|cause| Problem::unreadable(format!("the body is not JSON: {cause}")))?;
+    items
+        .into_iter()
+        .enumerate()
+        .map(|(index, item)| {
+            serde_path_to_error::deserialize(item).map_err(|error| {
+                let path = error.path().to_string();
+                let message = error.into_inner().to_string();
+                let field = whole_field(&path, &message, ".");
+                let field = if field == "." { format!("[{index}]") } else { format!("[{index}].{field}") };
+                Problem::invalid(field, message)
+            })
+        })
+        .collect()
 }
 
 /// Messages of serde_json end in ` at line 1 column 2`, which tells clients of an API nothing.

@@ -30,6 +30,7 @@ mod roles;
 pub mod sessions;
 pub mod sources;
 pub mod stream;
+mod supplied;
 pub mod terminal;
 mod tokens;
 mod tracking;
@@ -86,6 +87,7 @@ fn routes() -> Routes {
         .merge(terminal::router())
         .merge(tokens::router())
         .merge(recordings::router())
+        .merge(supplied::router())
         .merge(files::router())
         .merge(audit::router())
         .merge(openapi::router())

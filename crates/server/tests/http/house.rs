@@ -248,6 +248,12 @@ impl<'a> Call<'a> {
         self.send().await.0.status
     }
 
+    /// The answer with its body as it is: for what is no text.
+    pub(crate) async fn bytes(self) -> (StatusCode, Vec<u8>) {
+        let (parts, body) = self.send().await;
+        (parts.status, body.collect().await.unwrap().to_bytes().to_vec())
+    }
+
     async fn send(self) -> (axum::http::response::Parts, Body) {
         let mut request = self.request.body(self.body).unwrap();
         request.extensions_mut().insert(ConnectInfo(self.from));

@@ -10,3 +10,4 @@ mod identity;
 mod openapi;
 mod recordings;
 mod requests;
+mod supplied;

@@ -16,7 +16,7 @@ use sojourn_store::{
 
 use crate::house::{Answer, As, House};
 
-async fn begun(house: &House, user: UserId) -> (AccessSessionId, Recorder) {
+pub(super) async fn begun(house: &House, user: UserId) -> (AccessSessionId, Recorder) {
     let id = Entropy.id(house.now());
     let new = NewAccessSession {
         id,
@@ -38,7 +38,7 @@ async fn begun(house: &House, user: UserId) -> (AccessSessionId, Recorder) {
 }
 
 /// A recording of so many lines, and its text.
-fn cast(lines: usize) -> Vec<u8> {
+pub(super) fn cast(lines: usize) -> Vec<u8> {
     let (mut writer, mut bytes) = (Writer::new(), Vec::new());
     writer.header(&Header { cols: 80, rows: 24, ..Header::default() }, &mut bytes);
     for line in 0..lines {

@@ -7,6 +7,7 @@ mod commands;
 mod list;
 mod search;
 mod sessions;
+mod supplied;
 
 use sojourn_domain::{
     access::{ClientKind, EndReason, Protocol, Purpose, RecordingState},
@@ -16,7 +17,7 @@ use sojourn_domain::{
 use sqlx::any::AnyRow;
 
 pub(crate) use self::search::prepare;
-pub use self::{list::SessionFilter, sessions::Removed};
+pub use self::{list::SessionFilter, sessions::Removed, supplied::InputEvent};
 use crate::{StoreError, presence::Columns as _};
 
 /// A user on a connection, from before anything connected.
@@ -54,6 +55,8 @@ pub struct AccessSession {
     pub recording_bytes: u64,
     pub command_count: u64,
     pub legal_hold: bool,
+    /// Its recording, if it has one, comes from the user's own client.
+    pub client_supplied: bool,
 }
 
 impl AccessSession {
@@ -142,7 +145,8 @@ macro_rules! columns {
         "s.id, s.user_id, s.user_name, s.connection_id, s.connection_name, s.protocol, s.purpose, s.command, \
          s.target, s.client_kind, s.client_address, s.node, s.started_at, s.ended_at, s.end_reason, s.end_detail, \
          s.exit_status, s.exit_signal, s.bytes_in, s.bytes_out, s.sha_in, s.sha_out, s.recording, \
-         s.recording_bytes, s.command_count, s.legal_hold"
+         s.recording_bytes, s.command_count, s.legal_hold, \
+         CAST((SELECT COUNT(*) FROM supplied_recordings r WHERE r.session_id = s.id) AS BIGINT)"
     };
 }
 use columns;
@@ -182,6 +186,7 @@ fn session(row: &AnyRow) -> Result<AccessSession, StoreError> {
         recording_bytes: count(row, 23)?,
         command_count: count(row, 24)?,
         legal_hold: row.flag(25)?,
+        client_supplied: row.flag(26)?,
     })
 }
 

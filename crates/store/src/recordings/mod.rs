@@ -11,6 +11,7 @@ mod bundle;
 mod disk;
 mod keeping;
 mod objects;
+mod plan;
 mod reader;
 mod recover;
 mod rows;
@@ -289,9 +290,10 @@ impl Recordings {
         Ok(Recorder { core: core.clone(), live, closed: false })
     }
 
-    /// The recording of a session, sealed or live; `None` where there is none here.
+    /// The recording of a session, sealed or live; `None` where there is none here. A desktop's that is over is
+    /// made a file in which players can seek.
     pub async fn open_reader(&self, session: AccessSessionId) -> Result<Option<Reader>, RecordingError> {
-        self.core.open_reader(session).await
+        self.core.open_served(session).await
     }
 }
 

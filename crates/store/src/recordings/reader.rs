@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, ops::Range, os::unix::fs::FileExt as _, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use sojourn_domain::{
     access::RecordingState,
     id::AccessSessionId,
@@ -16,12 +16,13 @@ use sojourn_domain::{
         index::{Index, Place},
         manifest::Segment,
     },
+    webm::Plan,
 };
 
 use super::{
     Core, RecordingError,
     objects::{Objects, blocking},
-    rows,
+    plan, rows,
     sealing::{CHECKPOINT, MANIFEST, frames_len},
     spool::{Live, lock},
 };
@@ -74,6 +75,8 @@ pub struct Reader {
     opener: Arc<Opener>,
     place: Shelf,
     live: Option<Arc<Live>>,
+    /// How the recorded bytes make the file that is served, where it is another one.
+    plan: Option<Arc<Plan>>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -114,43 +117,80 @@ impl Core {
         }
         let live = lock(&self.live).get(&session).cloned();
         let genesis: Genesis = row.genesis();
-        let (segments, size, opener, etag, state) = if let Some(live) = &live {
+        if let Some(live) = &live {
             let segments = live.durable_segments();
             let size = segments.last().map_or(0, |segment| segment.to);
-            (segments, size, Opener::new(&genesis, &live.key)?, format!("live-{size}"), RecordingState::Live)
-        } else {
-            let Some(bytes) = self.manifest(session).await? else {
-                // Live on another node, and nothing of it is in the object store yet.
-                if row.state == rows::LIVE {
-                    return Ok(None);
-                }
-                return Err(RecordingError::Damaged("its manifest is missing".to_owned()));
-            };
-            let (manifest, _) = Manifest::read(&bytes, Some(&self.vault.public_key()))?;
-            if manifest.genesis() != genesis {
-                return Err(RecordingError::Damaged("its manifest belongs to another recording".to_owned()));
+            return Ok(Some(Reader {
+                size,
+                state: RecordingState::Live,
+                etag: format!("live-{size}"),
+                format: row.format,
+                segments: Arc::new(segments),
+                opener: Arc::new(Opener::new(&genesis, &live.key)?),
+                place: self.place(session),
+                live: Some(live.clone()),
+                plan: None,
+            }));
+        }
+        let Some(bytes) = self.manifest(session).await? else {
+            // Live on another node, and nothing of it is in the object store yet.
+            if row.state == rows::LIVE {
+                return Ok(None);
             }
-            let key = self.data_key(session, &row.data_key)?;
-            let head = manifest.head.to_string();
-            let etag = format!("{}-{}", row.state, &head[..32]);
-            let opener = Opener::new(&genesis, &key)?;
-            (manifest.segments, manifest.bytes, opener, etag, row.recording_state())
+            return Err(RecordingError::Damaged("its manifest is missing".to_owned()));
         };
-        Ok(Some(Reader {
-            size,
-            state,
-            etag,
-            format: row.format,
-            segments: Arc::new(segments),
-            opener: Arc::new(opener),
-            place: self.place(session),
-            live,
-        }))
+        let (manifest, _) = Manifest::read(&bytes, Some(&self.vault.public_key()))?;
+        if manifest.genesis() != genesis {
+            return Err(RecordingError::Damaged("its manifest belongs to another recording".to_owned()));
+        }
+        let mut reader = self.decided_reader(&manifest, &row.data_key)?;
+        let head = manifest.head.to_string();
+        reader.state = row.recording_state();
+        reader.etag = format!("{}-{}", row.state, &head[..32]);
+        Ok(Some(reader))
+    }
+
+    /// The recording as it is served.
+    pub(super) async fn open_served(
+        &self,
+        session: AccessSessionId,
+    ) -> Result<Option<Reader>, RecordingError> {
+        let Some(mut reader) = self.open_reader(session).await? else { return Ok(None) };
+        if reader.format != Format::WebM || reader.state == RecordingState::Live {
+            return Ok(Some(reader));
+        }
+        let Some(bytes) = self.manifest(session).await? else { return Ok(Some(reader)) };
+        let (manifest, _) = Manifest::read(&bytes, Some(&self.vault.public_key()))?;
+        let plan = self.plan(&manifest, &reader).await?;
+        reader.size = plan.size();
+        reader.etag.push_str("-1");
+        reader.plan = Some(Arc::new(plan));
+        Ok(Some(reader))
+    }
+
+    /// Reads what a manifest lists.
+    pub(super) fn decided_reader(
+        &self,
+        manifest: &Manifest,
+        sealed_key: &str,
+    ) -> Result<Reader, RecordingError> {
+        let key = self.data_key(manifest.session, sealed_key)?;
+        Ok(Reader {
+            size: manifest.bytes,
+            state: RecordingState::Live,
+            etag: String::new(),
+            format: manifest.format,
+            segments: Arc::new(manifest.segments.clone()),
+            opener: Arc::new(Opener::new(&manifest.genesis(), &key)?),
+            place: self.place(manifest.session),
+            live: None,
+            plan: None,
+        })
     }
 }
 
 /// Where a stream is.
-struct Cursor {
+pub(super) struct Cursor {
     reader: Reader,
     range: Range<u64>,
     /// The segment whose frames are in `places`.
@@ -167,14 +207,18 @@ impl Reader {
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, RecordingError>> + Send + use<> {
         let range = range.start..range.end.min(self.size);
-        let cursor = Cursor {
-            reader: self.clone(),
-            range,
-            segment: None,
-            places: VecDeque::new(),
-            ready: VecDeque::new(),
-        };
-        stream::try_unfold(cursor, |mut cursor| async move {
+        match &self.plan {
+            Some(plan) => plan::planned(self.clone(), plan.clone(), range).left_stream(),
+            None => self.recorded(range).right_stream(),
+        }
+    }
+
+    /// The bytes as they were recorded.
+    pub(super) fn recorded(
+        &self,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<Bytes, RecordingError>> + Send + use<> {
+        stream::try_unfold(Cursor::new(self.clone(), range), |mut cursor| async move {
             let next = cursor.next().await?;
             Ok(next.map(|bytes| (bytes, cursor)))
         })
@@ -217,7 +261,11 @@ impl Reader {
 }
 
 impl Cursor {
-    async fn next(&mut self) -> Result<Option<Bytes>, RecordingError> {
+    pub(super) fn new(reader: Reader, range: Range<u64>) -> Self {
+        Self { reader, range, segment: None, places: VecDeque::new(), ready: VecDeque::new() }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, RecordingError> {
         loop {
             if let Some(bytes) = self.ready.pop_front() {
                 self.range.start += bytes.len() as u64;

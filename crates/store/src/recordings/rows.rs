@@ -130,11 +130,12 @@ pub(super) async fn begin(
     Ok(())
 }
 
-/// Notes a recording that lies in the object store.
+/// Notes a recording that lies in the object store. `served_bytes`: of the file that is made of it.
 pub(super) async fn sealed(
     store: &Store,
     manifest: &Manifest,
     stored_bytes: u64,
+    served_bytes: u64,
     now: Timestamp,
 ) -> Result<(), RecordingError> {
     let state = match manifest.state {
@@ -169,7 +170,7 @@ pub(super) async fn sealed(
         sqlx::query("UPDATE access_sessions SET recording = $2, recording_bytes = $3 WHERE id = $1")
             .bind(&session)
             .bind(state.key())
-            .bind(whole(manifest.bytes))
+            .bind(whole(served_bytes))
             .execute(&mut *transaction)
             .await?;
     }

@@ -176,6 +176,7 @@ impl Core {
             blocking(&manifest_path, move || std::fs::read_to_string(path)).await?
         };
         let (manifest, _) = Manifest::read(text.as_bytes(), Some(&self.vault.public_key()))?;
+        let plan = self.keep_plan(&manifest).await?;
         for segment in &manifest.segments {
             let file = dir.join(&segment.name);
             if file.try_exists().unwrap_or(false) {
@@ -193,7 +194,8 @@ impl Core {
         }
         let bytes = manifest.segments.iter().map(|segment| segment.bytes).sum::<u64>() + text.len() as u64;
         self.objects.put(session, MANIFEST, text).await?;
-        rows::sealed(&self.store, &manifest, bytes, self.options.clock.now()).await?;
+        let served = plan.map_or(manifest.bytes, |plan| plan.size());
+        rows::sealed(&self.store, &manifest, bytes, served, self.options.clock.now()).await?;
         self.forget_spool(session).await?;
         let state = match manifest.state {
             State::Sealed => sojourn_domain::access::RecordingState::Sealed,

@@ -567,3 +567,45 @@ async fn on_a_full_disk_the_database_has_room_for_a_while() {
     assert_eq!(store.nodes().await.unwrap().len(), added + 1);
     store.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_desktop_is_served_so_that_one_can_seek_in_it() {
+    both_databases(async |url| {
+        let mut house = House::new(url).await;
+        house.limits.segment_bytes = 200_000;
+        let recordings = house.open().await;
+        let source = include_bytes!("../../../domain/tests/desktop/browser-chunks-without-cues.webm");
+        let mut expected = Vec::new();
+        sojourn_domain::webm::remux(source, &mut expected).unwrap();
+        let session = house.session().await;
+        let recorder = recordings.begin(session, Format::WebM).await.unwrap();
+        recorder.write(source).await.unwrap();
+        until_durable(&recorder, source.len() as u64).await;
+        assert_eq!(all(&recordings, session).await, source, "as it is while it lives");
+        recorder.finish(true).await.unwrap();
+        assert_eq!(house.noted(session).await, ("sealed".to_owned(), expected.len() as i64));
+        let reader = recordings.open_reader(session).await.unwrap().unwrap();
+        assert_eq!(reader.size, expected.len() as u64);
+        for range in [0..1, 0..expected.len(), 400..200_400, 333_333..333_334] {
+            let got = reader.bytes(range.start as u64..range.end as u64).await.unwrap();
+            assert!(got == expected[range], "another part");
+        }
+        assert_eq!(recordings.verify(session).await.unwrap().status, VerificationStatus::Sealed);
+        bundle_is_proof(&recordings, session, source).await;
+        // Nothing depends on the plan: another one, or none, leads to the same file.
+        let plan = house.kept(session).join(plan::PLAN);
+        fs::write(&plan, "{}").unwrap();
+        assert!(all(&recordings, session).await == expected);
+        fs::remove_file(&plan).unwrap();
+        assert!(all(&recordings, session).await == expected);
+        assert!(recordings.verify(session).await.unwrap().ok());
+        // What is no WebM is served as it came.
+        let odd = house.session().await;
+        let recorder = recordings.begin(odd, Format::WebM).await.unwrap();
+        recorder.write(b"chunk-1").await.unwrap();
+        recorder.finish(true).await.unwrap();
+        assert_eq!(all(&recordings, odd).await, b"chunk-1");
+        recordings.stop().await;
+    })
+    .await;
+}

@@ -6,14 +6,14 @@ use futures_util::TryStreamExt as _;
 use sojourn_domain::{
     id::AccessSessionId,
     seal::{
-        Gap, Hash, Manifest, PublicKey,
+        Format, Gap, Hash, Manifest, PublicKey,
         manifest::State,
         verify::{Fault, Report, Verifier},
     },
     time::Timestamp,
 };
 
-use super::{Core, RecordingError, Recordings, rows, sealing::MANIFEST, spool::lock};
+use super::{Core, RecordingError, Recordings, plan::PLAN, rows, sealing::MANIFEST, spool::lock};
 
 /// Bytes read from a file in one go.
 const CHUNK: u64 = 1024 * 1024;
@@ -197,8 +197,10 @@ impl Core {
     ) -> Result<(), RecordingError> {
         let known: BTreeSet<&str> =
             manifest.segments.iter().map(|segment| segment.name.as_str()).chain([MANIFEST]).collect();
+        let planned = manifest.format == Format::WebM;
         for (name, _) in self.objects.list(session).await? {
-            if !known.contains(name.as_str()) {
+            let expected = known.contains(name.as_str()) || (planned && name == PLAN);
+            if !expected {
                 faults.push(Fault::File(name));
             }
         }

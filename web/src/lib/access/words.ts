@@ -8,8 +8,9 @@ export const PROTOCOLS: { value: Protocol; text: string; port: number }[] = [
   { value: 'ftp', text: 'FTP', port: 21 },
   { value: 'smb', text: 'SMB', port: 445 },
 ];
+export const withoutFiles = (protocol: Protocol) => protocol === 'telnet' || protocol === 'rdp';
 export const opensTerminal = (connection: Pick<Connection, 'protocol'>) => connection.protocol === 'ssh' || connection.protocol === 'telnet';
-export const carriesFiles = (connection: Pick<Connection, 'protocol' | 'policy' | 'auth'>) => connection.protocol !== 'telnet' && connection.auth !== 'agent' && (connection.protocol !== 'ssh' || connection.policy.allowFiles);
+export const carriesFiles = (connection: Pick<Connection, 'protocol' | 'policy' | 'auth'>) => !withoutFiles(connection.protocol) && connection.auth !== 'agent' && (connection.protocol !== 'ssh' || connection.policy.allowFiles);
 
 export const protocolName = (protocol: string) => PROTOCOLS.find((known) => known.value === protocol)?.text ?? protocol.toUpperCase();
 

@@ -2,7 +2,7 @@
 import type { FilePolicy } from './files';
 import type { Page } from './types';
 
-export type Protocol = 'ssh' | 'telnet' | 'sftp' | 'ftp' | 'smb';
+export type Protocol = 'ssh' | 'telnet' | 'sftp' | 'ftp' | 'smb' | 'rdp';
 export type AuthKind = 'password' | 'key' | 'prompt' | 'agent' | 'none';
 export type RecordPolicy = 'mandatory' | 'best_effort' | 'off';
 

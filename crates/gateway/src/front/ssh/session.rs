@@ -186,6 +186,9 @@ fn served_here(pass: &dyn Pass) -> bool {
 }
 
 fn forbidden(pass: &dyn Pass, wishes: &Wishes, what: &What) -> Option<&'static str> {
+    if pass.protocol().is_desktop() {
+        return Some("this connection is a desktop: open it in the browser");
+    }
     if pass.protocol() == Protocol::Telnet {
         let terminal = *what == What::Shell && wishes.pty.is_some();
         return (!terminal).then_some("this connection has terminals only: it is not SSH");
@@ -240,6 +243,7 @@ async fn reach(
         Protocol::Sftp | Protocol::Ftp | Protocol::Smb => {
             return Err(protocols::files_only(pass.protocol()).into());
         }
+        Protocol::Rdp => return Err(protocols::desktop_only(pass.protocol()).into()),
     }
     let start = Start {
         pty: wishes.pty.as_ref().map(|pty| PtyRequest {

@@ -113,7 +113,9 @@ async fn open(
         Protocol::Ssh | Protocol::Sftp => FileProtocol::Sftp,
         Protocol::Ftp => FileProtocol::Ftp,
         Protocol::Smb => FileProtocol::Smb,
-        Protocol::Telnet => return Err(Problem::conflict("no_files", "a Telnet connection has no files")),
+        Protocol::Telnet | Protocol::Rdp => {
+            return Err(Problem::conflict("no_files", "a connection of this protocol has no files"));
+        }
     };
     let opening = FileOpening {
         protocol,

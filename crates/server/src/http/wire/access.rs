@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 use sojourn_domain::{access, identity::Line, policy::Permission};
-use sojourn_store::{access::AccessSession, access::Command, public_keys::PublicKey};
+use sojourn_store::{
+    access::{AccessSession, Command, InputEvent},
+    public_keys::PublicKey,
+};
 use utoipa::ToSchema;
 
 use super::values::{Time, some};
@@ -77,6 +80,9 @@ pub struct SessionBody {
     pub command: Option<String>,
     #[schema(schema_with = words::recording)]
     pub recording: &'static str,
+    /// `client-supplied` where the user's own client made the recording, and could have left out or made up what it liked;
+    /// `null` where the server records.
+    pub recording_source: Option<&'static str>,
     #[schema(minimum = 0)]
     pub command_count: u64,
     #[schema(schema_with = words::end_reason)]
@@ -138,6 +144,7 @@ impl SessionBody {
             purpose: session.purpose.key(),
             command: some(session.command),
             recording: session.recording.key(),
+            recording_source: session.client_supplied.then_some("client-supplied"),
             command_count: session.command_count,
             end_reason: session.end_reason.map(access::EndReason::key),
             end_detail: some(session.end_detail),
@@ -248,6 +255,56 @@ impl From<Command> for CommandBody {
             until: command.until_ms,
         }
     }
+}
+
+/// A desktop session that the user's own client records.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NewDesktopSession {
+    /// The id or the name of an RDP connection that one may use.
+    #[schema(min_length = 1, max_length = 128)]
+    pub connection_id: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DesktopSession {
+    pub session_id: String,
+    /// Whether the client shall send its recording.
+    pub should_record: bool,
+}
+
+/// Something done with mouse or keyboard, as the client tells it. Whatever else it says is not kept.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NewInputEvent {
+    /// Milliseconds since the session's start.
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+    pub elapsed: i64,
+    /// `click`, `key`, `move`, or another short word.
+    #[serde(rename = "type")]
+    #[schema(value_type = String, pattern = "^[a-z][a-z0-9_-]{0,31}$")]
+    pub kind: access::InputKind,
+}
+
+/// Something done with mouse or keyboard.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InputEvent)]
+pub struct InputEventBody {
+    /// Milliseconds since the session's start.
+    pub elapsed: i64,
+    pub event_type: String,
+}
+
+impl From<&InputEvent> for InputEventBody {
+    fn from(event: &InputEvent) -> Self {
+        Self { elapsed: event.elapsed_ms, event_type: event.kind.as_str().to_owned() }
+    }
+}
+
+/// What was done with mouse and keyboard, by time.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InputEvents {
+    pub events: Vec<InputEventBody>,
 }
 
 /// The commands of a session, in the order in which they were run.
