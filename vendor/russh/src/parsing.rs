@@ -1,5 +1,7 @@
+use bytes::Bytes;
 use ssh_encoding::{Decode, Encode, Reader};
 
+use crate::ChannelId;
 use crate::msg;
 
 use crate::map_err;
@@ -19,6 +21,22 @@ pub(crate) fn ensure_end(reader: &impl Reader) -> Result<(), crate::Error> {
         }
         .into())
     }
+}
+
+/// The channel and data of a `CHANNEL_DATA` packet, which are nearly all of a busy connection, without copying the data.
+/// Other packets, and those that are malformed, stay as they are.
+pub(crate) fn channel_data(packet: &mut Vec<u8>) -> Option<(ChannelId, Bytes)> {
+    let (&msg::CHANNEL_DATA, mut rest) = packet.split_first()? else {
+        return None;
+    };
+    let channel = ChannelId::decode(&mut rest).ok()?;
+    let length = u32::decode(&mut rest).ok()? as usize;
+    if rest.len() != length {
+        return None;
+    }
+    let start = packet.len() - length;
+    let data = Bytes::from(std::mem::take(packet)).slice(start..);
+    Some((channel, data))
 }
 
 #[derive(Debug)]
@@ -214,7 +232,8 @@ impl ChannelOpenConfirmation {
 
 #[cfg(test)]
 mod tests {
-    use super::{ChannelOpenConfirmation, ChannelType, OpenChannelMessage};
+    use super::{ChannelOpenConfirmation, ChannelType, OpenChannelMessage, channel_data};
+    use crate::{ChannelId, msg};
     use crate::tests::raw_no_crypto::{channel_open_payload, encode_string, push_u32};
 
     #[test]
@@ -291,5 +310,24 @@ mod tests {
         let ok = ChannelOpenConfirmation::parse(&mut confirmation(32 * 1024).as_slice())
             .expect("non-zero max packet size should be accepted");
         assert_eq!(ok.maximum_packet_size, 32 * 1024);
+    }
+
+    #[test]
+    fn data_is_taken_out_of_well_formed_packets_alone() {
+        let whole = [&[msg::CHANNEL_DATA, 0, 0, 0, 7, 0, 0, 0, 3][..], b"abc"].concat();
+        let mut packet = whole.clone();
+        let (channel, data) = channel_data(&mut packet).unwrap();
+        assert_eq!((channel, &data[..]), (ChannelId(7), &b"abc"[..]));
+        for other in [
+            whole[..11].to_vec(),
+            [&whole[..], b"d"].concat(),
+            [&[msg::CHANNEL_EXTENDED_DATA], &whole[1..]].concat(),
+            whole[..6].to_vec(),
+            Vec::new(),
+        ] {
+            let mut packet = other.clone();
+            assert!(channel_data(&mut packet).is_none());
+            assert_eq!(packet, other);
+        }
     }
 }

@@ -27,7 +27,9 @@ use crate::cert::PublicKeyOrCertificate;
 use crate::client::{ChannelOpenHandle, Handler, Msg, Prompt, Reply, Session};
 use crate::helpers::{AlgorithmExt, EncodedExt, NameList, sign_with_hash_alg};
 use crate::keys::key::parse_public_key;
-use crate::parsing::{ChannelOpenConfirmation, ChannelType, OpenChannelMessage, ensure_end};
+use crate::parsing::{
+    ChannelOpenConfirmation, ChannelType, OpenChannelMessage, channel_data, ensure_end,
+};
 use crate::session::{Encrypted, EncryptedState, GlobalRequestResponse};
 use crate::{
     Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelParams, CryptoVec, Error, MethodSet,
@@ -71,7 +73,41 @@ impl Session {
             pkt.buffer.len()
         );
 
-        self.process_packet(client, &pkt.buffer).await
+        if self.is_authenticated()
+            && let Some((channel_num, data)) = channel_data(&mut pkt.buffer)
+        {
+            return self.channel_data(client, channel_num, data).await;
+        }
+        // What handles the many kinds of rarer packets is large, and an idle connection need not hold room for it.
+        Box::pin(self.process_packet(client, &pkt.buffer)).await
+    }
+
+    fn is_authenticated(&self) -> bool {
+        let encrypted = self.common.encrypted.as_ref();
+        encrypted.is_some_and(|enc| matches!(enc.state, EncryptedState::Authenticated))
+    }
+
+    async fn channel_data<H: Handler>(
+        &mut self,
+        client: &mut H,
+        channel_num: ChannelId,
+        data: Bytes,
+    ) -> Result<(), H::Error> {
+        if !self.common.is_established_channel(channel_num) {
+            return Ok(());
+        }
+        if let Some(ref mut enc) = self.common.encrypted {
+            enc.take_window(channel_num, &data)?;
+        }
+
+        if let Some(chan) = self.channels.get(&channel_num) {
+            chan.deliver(ChannelMsg::Data { data: data.clone() })?;
+        }
+
+        client.data(channel_num, &data, self).await?;
+        // What a handler alone takes has been taken by now.
+        self.return_window(channel_num, client)
+            .map_err(Into::into)
     }
 
     pub(crate) async fn process_packet<H: Handler>(
@@ -610,21 +646,7 @@ impl Session {
                 let channel_num = map_err!(ChannelId::decode(&mut r))?;
                 let data = map_err!(Bytes::decode(&mut r))?;
                 map_err!(ensure_end(&r))?;
-                if !self.common.is_established_channel(channel_num) {
-                    return Ok(());
-                }
-                if let Some(ref mut enc) = self.common.encrypted {
-                    enc.take_window(channel_num, &data)?;
-                }
-
-                if let Some(chan) = self.channels.get(&channel_num) {
-                    chan.deliver(ChannelMsg::Data { data: data.clone() })?;
-                }
-
-                client.data(channel_num, &data, self).await?;
-                // What a handler alone takes has been taken by now.
-                self.return_window(channel_num, client)?;
-                Ok(())
+                self.channel_data(client, channel_num, data).await
             }
             Some((&msg::CHANNEL_EXTENDED_DATA, mut r)) => {
                 debug!("channel_extended_data");

@@ -30,7 +30,9 @@ use tokio::time::Instant;
 use super::*;
 use crate::helpers::{AlgorithmExt, NameList};
 use crate::map_err;
-use crate::parsing::{ChannelOpenConfirmation, ChannelType, OpenChannelMessage, ensure_end};
+use crate::parsing::{
+    ChannelOpenConfirmation, ChannelType, OpenChannelMessage, channel_data, ensure_end,
+};
 
 impl Session {
     /// Returns false iff a request was rejected.
@@ -39,7 +41,48 @@ impl Session {
         handler: &mut H,
         pkt: &mut IncomingSshPacket,
     ) -> Result<(), H::Error> {
-        self.process_packet(handler, &pkt.buffer).await
+        let encrypted = self.common.encrypted.as_ref();
+        if encrypted.is_some_and(|enc| matches!(enc.state, EncryptedState::Authenticated))
+            && let Some((channel_num, data)) = channel_data(&mut pkt.buffer)
+        {
+            return self.channel_data(handler, channel_num, None, data).await;
+        }
+        // What handles the many kinds of rarer packets is large, and an idle connection need not hold room for it.
+        Box::pin(self.process_packet(handler, &pkt.buffer)).await
+    }
+
+    /// `ext` is the kind of extended data.
+    async fn channel_data<H: Handler + Send>(
+        &mut self,
+        handler: &mut H,
+        channel_num: ChannelId,
+        ext: Option<u32>,
+        data: Bytes,
+    ) -> Result<(), H::Error> {
+        if !self.common.is_established_channel(channel_num) {
+            return Ok(());
+        }
+        trace!("handler.data {ext:?} {channel_num:?}");
+        if let Some(ref mut enc) = self.common.encrypted {
+            enc.take_window(channel_num, &data)?;
+        }
+        if let Some(ext) = ext {
+            if let Some(chan) = self.channels.get(&channel_num) {
+                chan.deliver(ChannelMsg::ExtendedData {
+                    ext,
+                    data: data.clone(),
+                })?;
+            }
+            handler.extended_data(channel_num, ext, &data, self).await?;
+        } else {
+            if let Some(chan) = self.channels.get(&channel_num) {
+                chan.deliver(ChannelMsg::Data { data: data.clone() })?;
+            }
+            handler.data(channel_num, &data, self).await?;
+        }
+        // What a handler alone takes has been taken by now.
+        self.return_window(channel_num, handler)?;
+        Ok(())
     }
 
     pub(crate) async fn process_packet<H: Handler + Send>(
@@ -1482,38 +1525,14 @@ impl Session {
             }
             msg::CHANNEL_EXTENDED_DATA | msg::CHANNEL_DATA => {
                 let channel_num = map_err!(ChannelId::decode(r))?;
-                if !self.common.is_established_channel(channel_num) {
-                    return Ok(());
-                }
-
                 let ext = if msg == msg::CHANNEL_DATA {
                     None
                 } else {
                     Some(map_err!(u32::decode(r))?)
                 };
-                trace!("handler.data {ext:?} {channel_num:?}");
                 let data = map_err!(Bytes::decode(r))?;
                 map_err!(ensure_end(r))?;
-                if let Some(ref mut enc) = self.common.encrypted {
-                    enc.take_window(channel_num, &data)?;
-                }
-                if let Some(ext) = ext {
-                    if let Some(chan) = self.channels.get(&channel_num) {
-                        chan.deliver(ChannelMsg::ExtendedData {
-                            ext,
-                            data: data.clone(),
-                        })?;
-                    }
-                    handler.extended_data(channel_num, ext, &data, self).await?;
-                } else {
-                    if let Some(chan) = self.channels.get(&channel_num) {
-                        chan.deliver(ChannelMsg::Data { data: data.clone() })?;
-                    }
-                    handler.data(channel_num, &data, self).await?;
-                }
-                // What a handler alone takes has been taken by now.
-                self.return_window(channel_num, handler)?;
-                Ok(())
+                self.channel_data(handler, channel_num, ext, data).await
             }
 
             msg::CHANNEL_WINDOW_ADJUST => {
