@@ -17,7 +17,8 @@ use sojourn_gateway::{
     session::{
         Begun, Hub, HubDeps, Limits, LiveEvent, Opening, Refusal, SessionHandle, ViewMode, Viewer,
         ends::{
-            ClientEnd, ClientEvent, ClientInput, Exit, TargetEnd, TargetEvent, TargetInput, TerminalSize,
+            Carrier, ClientEnd, ClientEvent, ClientInput, Exit, TargetEnd, TargetEvent, TargetInput,
+            TerminalSize,
         },
         tether::{TetherEvent, WINDOW},
     },
@@ -122,8 +123,8 @@ impl House {
         let (target_input, input) = mpsc::channel(32);
         let (typed, client_input) = mpsc::channel(32);
         let (client_events, told) = mpsc::channel(32);
-        let target = TargetEnd { events: target_events, input: target_input };
-        let client = ClientEnd { input: client_input, events: client_events };
+        let target = TargetEnd { events: target_events, input: target_input, carrier: Carrier::default() };
+        let client = ClientEnd { input: client_input, events: client_events, carrier: Carrier::default() };
         let handle = begun.run(target, client);
         Ends { handle, events, input, typed, told }
     }
@@ -397,7 +398,7 @@ async fn a_browser_comes_back_and_nothing_is_lost_or_twice() {
     let begun = house.hub.begin(&house.admission().await, opening).await.unwrap();
     let (events, target_events) = mpsc::channel(2);
     let (target_input, mut input) = mpsc::channel(2);
-    let target = TargetEnd { events: target_events, input: target_input };
+    let target = TargetEnd { events: target_events, input: target_input, carrier: Carrier::default() };
     let (handle, tether) = begun.run_tethered(target, Duration::from_secs(60));
     let feed = tokio::spawn(async move {
         for number in 0..40_000 {
@@ -450,7 +451,7 @@ async fn what_is_kept_outlives_the_session() {
     let begun = house.hub.begin(&house.admission().await, opening).await.unwrap();
     let (events, target_events) = mpsc::channel(2);
     let (target_input, _input) = mpsc::channel(2);
-    let target = TargetEnd { events: target_events, input: target_input };
+    let target = TargetEnd { events: target_events, input: target_input, carrier: Carrier::default() };
     let (handle, tether) = begun.run_tethered(target, Duration::from_secs(60));
     let piece = Bytes::from(vec![b'x'; 32 * 1024]);
     while tokio::time::timeout(Duration::from_secs(1), events.send(output(piece.clone()))).await.is_ok() {}
@@ -480,7 +481,7 @@ async fn who_does_not_come_back_is_lost_and_who_knows_nothing_gets_the_screen() 
     let begun = house.hub.begin(&house.admission().await, opening).await.unwrap();
     let (events, target_events) = mpsc::channel(2);
     let (target_input, _input) = mpsc::channel(2);
-    let target = TargetEnd { events: target_events, input: target_input };
+    let target = TargetEnd { events: target_events, input: target_input, carrier: Carrier::default() };
     let (handle, tether) = begun.run_tethered(target, Duration::from_secs(1));
     events.send(output("hello")).await.unwrap();
     let mut first = tether.attach(Some(0)).await.unwrap();

@@ -3,7 +3,7 @@
 //! It owns both ends and waits for several things at once, never for one alone: a client that does not read holds
 //! the target back (nothing more is taken from it) while keys, limits and words from outside go on being heard.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, mem, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    carrier,
     ends::{
         ClientEnd, ClientEvent, ClientInput, Exit, TargetEnd, TargetEvent, TargetInput, TerminalSize, place,
     },
@@ -135,7 +136,12 @@ impl Actor {
     }
 
     /// Until the session is over. Afterwards the recording is closed and viewers were told.
-    pub(super) async fn run(self) -> Outcome {
+    pub(super) async fn run(mut self) -> Outcome {
+        let carriers = [mem::take(&mut self.target.carrier), mem::take(&mut self.client.carrier)];
+        carrier::along(self.pass(), carriers).await
+    }
+
+    async fn pass(self) -> Outcome {
         let Self { mut core, mut tape, mut files, mut heard, early, target, client } = self;
         for word in early {
             core.hear(Some(word));
@@ -144,8 +150,8 @@ impl Actor {
         let mut hashes = (facts.purpose == Purpose::Exec && !facts.terminal)
             .then(|| Hashes { input: Digest::new(&SHA256), output: Digest::new(&SHA256) });
         let mut preview = Vec::new();
-        let TargetEnd { mut events, input } = target;
-        let ClientEnd { input: mut typed, events: told } = client;
+        let TargetEnd { mut events, input, carrier: _ } = target;
+        let ClientEnd { input: mut typed, events: told, carrier: _ } = client;
         let mut input = Some(input);
         let mut client_lost = false;
         // At most one piece waits in each direction; while it does, nothing more is taken from where it came.

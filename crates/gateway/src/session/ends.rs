@@ -2,10 +2,13 @@
 //!
 //! A queue that is full makes the sender wait: a slow client holds the target back and a slow
 //! target holds the client back, without memory that grows. A dropped queue says that the end is gone.
+//! What fills and empties the queues runs along with the session's actor where it can ([`Carrier`]).
 
 use bytes::Bytes;
 use sojourn_domain::access::EndReason;
 use tokio::sync::mpsc;
+
+pub use super::carrier::Carrier;
 
 /// Messages in each queue. Bytes come in pieces of at most [`PIECE`].
 pub const QUEUE: usize = 32;
@@ -69,6 +72,7 @@ pub enum TargetInput {
 pub struct TargetEnd {
     pub events: mpsc::Receiver<TargetEvent>,
     pub input: mpsc::Sender<TargetInput>,
+    pub carrier: Carrier,
 }
 
 /// From the client.
@@ -106,6 +110,7 @@ pub enum ClientEvent {
 pub struct ClientEnd {
     pub input: mpsc::Receiver<ClientInput>,
     pub events: mpsc::Sender<ClientEvent>,
+    pub carrier: Carrier,
 }
 
 /// Waits until there is a place in a queue that only the caller fills, or nobody reads it any more; for

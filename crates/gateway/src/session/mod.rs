@@ -10,6 +10,7 @@
 
 mod actor;
 mod begun;
+mod carrier;
 pub mod ends;
 pub(crate) mod handle;
 mod hub;

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ends::{ClientEnd, ClientEvent, ClientInput, place},
+    ends::{Carrier, ClientEnd, ClientEvent, ClientInput, place},
     handle::{Gone, SessionHandle},
     hub::Hub,
 };
@@ -81,7 +81,7 @@ pub(super) struct Started {
 pub(super) fn ends() -> (ClientEnd, Started) {
     let (input, typed) = mpsc::channel(QUEUE);
     let (told, events) = mpsc::channel(QUEUE);
-    (ClientEnd { input: typed, events: told }, Started { input, events })
+    (ClientEnd { input: typed, events: told, carrier: Carrier::default() }, Started { input, events })
 }
 
 impl Started {

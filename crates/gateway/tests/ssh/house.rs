@@ -173,8 +173,10 @@ impl Seat for Direct {
     }
 
     fn run(self: Box<Self>, target: TargetEnd, client: ClientEnd) -> Box<dyn Running> {
-        let TargetEnd { mut events, input } = target;
-        let ClientEnd { input: mut typed, events: shown } = client;
+        let TargetEnd { mut events, input, mut carrier } = target;
+        carrier.detach();
+        let ClientEnd { input: mut typed, events: shown, mut carrier } = client;
+        carrier.detach();
         tokio::spawn(async move {
             let down = async {
                 while let Some(event) = events.recv().await {

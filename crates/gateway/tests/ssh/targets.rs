@@ -20,6 +20,7 @@ fn passwords_and_terminals_work_without_a_front() {
     Runtime::new().unwrap().block_on(async {
         let password = Credential::Password(Secret::new(account.password.as_str()));
         let (mut end, _) = open_ssh_terminal(&target, &password, &rules, request()).await.unwrap();
+        end.carrier.detach();
         end.input.send(TargetInput::Data("stty size; exit 3\n".into())).await.unwrap();
         let (mut shown, mut last) = (String::new(), None);
         while let Some(event) = end.events.recv().await {

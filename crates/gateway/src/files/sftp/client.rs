@@ -207,6 +207,7 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// Greets the server at the other end of a channel.
     pub(super) async fn start(mut end: TargetEnd, patience: Duration) -> FsResult<Self> {
+        end.carrier.detach();
         let mut framer = Framer::default();
         let greeted = timeout(patience, async {
             // Where it has ended already, what it said tells more than that it takes no greeting.

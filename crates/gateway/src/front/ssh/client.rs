@@ -11,11 +11,11 @@ use russh::{
     server::{Handle, Msg},
 };
 use sojourn_domain::access::EndReason;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     protocols::ssh::{STDERR, name_of},
-    session::ends::{ClientEnd, ClientEvent, ClientInput, Exit, PIECE, QUEUE, TerminalSize},
+    session::ends::{Carrier, ClientEnd, ClientEvent, ClientInput, Exit, PIECE, QUEUE, TerminalSize},
 };
 
 /// What a client exits with when there was no program to exit.
@@ -125,13 +125,13 @@ impl Client {
         }
     }
 
-    /// Carries both directions between the client and a session, until either is gone.
+    /// The client as the end of a session, and what resolves when either is gone. That dropped, the client is let go.
     pub(super) async fn attach(mut self) -> (ClientEnd, impl Future<Output = ()> + Send) {
         let (input_sender, input) = mpsc::channel(QUEUE);
         let (events, events_receiver) = mpsc::channel(QUEUE);
-        let end = ClientEnd { input, events };
         let typed = std::mem::take(&mut self.typed).freeze();
-        let carried = async move {
+        let (mut over, carried) = oneshot::channel::<()>();
+        let carrier = Carrier::new(async move {
             let id = self.id();
             let Self { mut read, write, handle, size, eof, .. } = self;
             let terminal = size.is_some();
@@ -139,10 +139,15 @@ impl Client {
             tokio::select! {
                 () = carry_output(&write, &handle, id, terminal, events_receiver, &ended) => {}
                 () = carry_input(&mut read, typed, eof, input_sender, &ended) => {}
+                () = over.closed() => {}
             }
             let _ = write.close().await;
+        });
+        let carried = async move {
+            // Nothing is ever sent: it is dropped.
+            let _ = carried.await;
         };
-        (end, carried)
+        (ClientEnd { input, events, carrier }, carried)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
         ConnectError,
         ssh::{Incoming, Link, pipe},
     },
-    session::ends::{ClientEnd, ClientEvent, QUEUE, TargetEnd, TargetEvent},
+    session::ends::{Carrier, ClientEnd, ClientEvent, QUEUE, TargetEnd, TargetEvent},
 };
 
 /// What a client wants to be connected with at the target.
@@ -170,8 +170,8 @@ async fn session(desk: &Arc<Desk>, pass: &dyn Pass) -> Result<Arc<dyn Running>, 
     let (input, mut target_input) = mpsc::channel(1);
     let (client_input, ended_input) = mpsc::channel(1);
     let (client_events, mut told) = mpsc::channel::<ClientEvent>(QUEUE);
-    let target = TargetEnd { events, input };
-    let client = ClientEnd { input: ended_input, events: client_events };
+    let target = TargetEnd { events, input, carrier: Carrier::default() };
+    let client = ClientEnd { input: ended_input, events: client_events, carrier: Carrier::default() };
     let running: Arc<dyn Running> = Arc::from(seat.run(target, client));
     *forwarding = Some((pass.name().to_owned(), running.clone()));
     let holder = desk.clone();

@@ -169,7 +169,8 @@ impl House {
         let desk = Arc::new(Desk::new(self.doorkeeper.clone(), from));
         let leash = Leash::new(stream, cut.clone());
         let handler = ClientHandler::new(desk.clone());
-        let began = tokio::time::timeout(HELLO, run_stream(self.config.clone(), leash, handler)).await;
+        let hello = Box::pin(run_stream(self.config.clone(), leash, handler));
+        let began = tokio::time::timeout(HELLO, hello).await;
         let session = match began {
             Ok(Ok(session)) => session,
             Ok(Err(_)) | Err(_) => return,

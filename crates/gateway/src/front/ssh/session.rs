@@ -84,7 +84,8 @@ async fn run(desk: &Arc<Desk>, client: Client, wishes: Wishes, what: What, close
         tokio::time::sleep(GRACE).await;
     };
     let begun = tokio::select! {
-        begun = begin(desk, client, wishes, what) => begun,
+        // Boxed: what connects is large, and a session that runs need not hold room for it.
+        begun = Box::pin(begin(desk, client, wishes, what)) => begun,
         () = gone => None,
     };
     let Some((seat, started, client)) = begun else { return };

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{Link, pipe};
 use crate::{
     protocols::ConnectError,
-    session::ends::{Exit, PIECE, QUEUE, TargetEnd, TargetEvent, TargetInput, TerminalSize},
+    session::ends::{Carrier, Exit, PIECE, QUEUE, TargetEnd, TargetEvent, TargetInput, TerminalSize},
 };
 
 /// SSH_EXTENDED_DATA_STDERR, RFC 4254 section 5.2.
@@ -142,8 +142,8 @@ impl Link {
         }
         let (events_sender, events) = mpsc::channel(QUEUE);
         let (input, input_receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(serve(self, channel, events_sender, input_receiver));
-        Ok(TargetEnd { events, input })
+        let carrier = Carrier::new(serve(self, channel, events_sender, input_receiver));
+        Ok(TargetEnd { events, input, carrier })
     }
 }
 

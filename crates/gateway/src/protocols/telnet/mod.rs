@@ -22,7 +22,7 @@ use self::{
     login::{Login, Step},
 };
 use super::{ConnectError, Credential, Target, TerminalRequest, dial};
-use crate::session::ends::{QUEUE, TargetEnd, TargetEvent, TargetInput, place};
+use crate::session::ends::{Carrier, QUEUE, TargetEnd, TargetEvent, TargetInput, place};
 
 /// How long prompts are answered; afterwards the person is.
 const LOGIN: Duration = Duration::from_secs(30);
@@ -63,8 +63,7 @@ fn start(stream: TcpStream, login: Option<Login>, request: &TerminalRequest) -> 
         outward: Vec::new(),
         waiting: None,
     };
-    tokio::spawn(work.run(stream));
-    TargetEnd { events, input }
+    TargetEnd { events, input, carrier: Carrier::new(work.run(stream)) }
 }
 
 struct Work {
