@@ -1,6 +1,6 @@
 //! `cargo xtask openapi`: the committed `openapi.json` is what the server says.
 
-use std::{fs, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
@@ -9,15 +9,29 @@ use crate::shell::{cargo, output, root, run, sojourn};
 /// Writes `openapi.json`; with `check` compares instead, and says where they part.
 pub(crate) fn openapi(check: bool) -> Result<bool> {
     run(cargo().args(["build", "--quiet", "-p", "sojourn-server"]))?;
-    let said = output(Command::new(sojourn(false)).arg("openapi"))?;
-    let said = format!("{}\n", said.trim_end());
-    let file = root().join("openapi.json");
-    if !check {
-        fs::write(&file, said).with_context(|| file.display().to_string())?;
-        println!("wrote openapi.json");
-        return Ok(true);
+    if check {
+        return compare();
     }
-    let committed = fs::read_to_string(&file).unwrap_or_default();
+    let file = file();
+    fs::write(&file, said()?).with_context(|| file.display().to_string())?;
+    println!("wrote openapi.json");
+    Ok(true)
+}
+
+fn file() -> PathBuf {
+    root().join("openapi.json")
+}
+
+/// What the server that is built says.
+fn said() -> Result<String> {
+    let said = output(Command::new(sojourn(false)).arg("openapi"))?;
+    Ok(format!("{}\n", said.trim_end()))
+}
+
+/// Compares what the server that is built says with what is committed.
+pub(crate) fn compare() -> Result<bool> {
+    let said = said()?;
+    let committed = fs::read_to_string(file()).unwrap_or_default();
     if committed == said {
         return Ok(true);
     }

@@ -26,6 +26,11 @@ pub(crate) fn sojourn(release: bool) -> PathBuf {
     target().join(if release { "release" } else { "debug" }).join("sojourn")
 }
 
+/// A program of a debug build.
+pub(crate) fn built(name: &str) -> PathBuf {
+    target().join("debug").join(name)
+}
+
 /// A command of this toolchain's cargo, in the repository's root.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -10,15 +10,15 @@ mod fuzz;
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
 
 use crate::{
-    openapi, python, run, setup,
-    shell::{self, cargo, in_ci, program, say, sojourn, tee},
+    openapi, python, setup,
+    shell::{self, built, cargo, in_ci, program, say, sojourn, tee},
     tidy, web,
 };
 use counts::Counts;
@@ -45,8 +45,8 @@ const STEPS: &[Step] = &[
     Step { name: "setup", what: "what the tests need from the machine", needs: &[], run: set_up },
     Step { name: "tidy", what: "rules that no compiler checks", needs: &[], run: tidy_up },
     Step { name: "fmt", what: "formatting", needs: &[], run: fmt },
-    Step { name: "web", what: "the web UI: types, tests, build", needs: &[], run: web_ui },
-    Step { name: "build", what: "the server, with the web UI in it", needs: &[], run: build },
+    Step { name: "web", what: "the web UI: types and tests", needs: &[], run: web_ui },
+    Step { name: "build", what: "the server with the web UI in it, and all tests", needs: &[], run: build },
     Step { name: "clippy", what: "lints", needs: &[], run: clippy },
     Step { name: "rust", what: "unit, property and integration tests", needs: &["build"], run: rust },
     Step { name: "openapi", what: "openapi.json against the server", needs: &["build"], run: golden },
@@ -189,27 +189,23 @@ fn web_ui() -> Result<Outcome> {
     let checked = web::npm().args(["run", "check"]).status()?.success();
     let (tested, lines) = tee(web::npm().arg("test"))?;
     let counts = Counts::of_vitest(&lines);
-    // Always: what is served to the tests below is what stands here.
-    let built = web::npm().args(["run", "build"]).status()?.success();
-    if !checked || !built {
-        return Ok(Outcome::Failed(
-            counts,
-            String::from(if checked { "the build" } else { "the type check" }),
-        ));
-    }
-    let budget = web::npm().args(["run", "budget"]).status()?.success();
-    if !budget {
-        return Ok(Outcome::Failed(counts, String::from("the budget of script sizes")));
+    if !checked {
+        return Ok(Outcome::Failed(counts, String::from("the type check")));
     }
     Ok(Outcome::counted(tested, counts))
 }
 
+/// One command builds the server and all test programs: built by themselves they would have other features of shared
+/// crates, and much would be compiled twice.
 fn build() -> Result<Outcome> {
     if program("npm").is_some() {
-        run::build(false)?;
-    } else {
-        shell::run(cargo().args(["build", "--locked", "-p", "sojourn-server"]))?;
+        web::check_node()?;
+        web::build()?;
+        if !web::npm().args(["run", "budget"]).status()?.success() {
+            return Ok(Outcome::Failed(Counts::default(), String::from("the budget of script sizes")));
+        }
     }
+    shell::run(cargo().args(["test", "--locked", "--workspace", "--no-run"]))?;
     Ok(Outcome::of(true, ""))
 }
 
@@ -225,7 +221,7 @@ fn rust() -> Result<Outcome> {
 }
 
 fn golden() -> Result<Outcome> {
-    Ok(Outcome::of(openapi::openapi(true)?, "openapi.json is out of date: `cargo xtask openapi`"))
+    Ok(Outcome::of(openapi::compare()?, "openapi.json is out of date: `cargo xtask openapi`"))
 }
 
 fn e2e() -> Result<Outcome> {
@@ -245,11 +241,8 @@ struct Postgres {
 impl Postgres {
     /// `None` where PostgreSQL is not installed: each test that wants it then says so.
     fn start() -> Result<Option<Self>> {
-        let mut child = cargo()
-            .args(["run", "--quiet", "--locked", "-p", "sojourn-testbed", "--bin", "testbed-postgres"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child =
+            Command::new(built("testbed-postgres")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut url = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut url)?;
