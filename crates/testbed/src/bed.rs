@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    foundations::Foundations,
     process::{Client, Installation, Server},
     ssh_client::Way,
     sshd::Sshd,
@@ -20,13 +21,14 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// An installation with the users `admin` and `alice`, and the connection `target`.
 #[derive(Debug)]
 pub struct Bed {
+    /// Before what it stands on.
+    server: Option<Server>,
     pub target: Sshd,
     pub installation: Installation,
     pub admin_token: String,
     pub alice_token: String,
     /// The connection's id.
     pub connection: String,
-    server: Option<Server>,
 }
 
 impl Bed {
@@ -163,11 +165,24 @@ impl Bed {
 /// One installation for all tests that only pass through it, while any of them runs.
 pub fn shared() -> Option<Arc<Bed>> {
     static SHARED: Mutex<Weak<Bed>> = Mutex::new(Weak::new());
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    one_of(&SHARED, Bed::start)
+}
+
+/// The same, on PostgreSQL and an S3 server.
+pub fn shared_large() -> Option<Arc<Bed>> {
+    static SHARED: Mutex<Weak<Bed>> = Mutex::new(Weak::new());
+    one_of(&SHARED, || {
+        let installation = Installation::without_sources().standing_on(Foundations::new()?);
+        Bed::with(installation, &json!({}))
+    })
+}
+
+fn one_of(shared: &Mutex<Weak<Bed>>, start: impl FnOnce() -> Option<Bed>) -> Option<Arc<Bed>> {
+    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(bed) = shared.upgrade() {
         return Some(bed);
     }
-    let bed = Arc::new(Bed::start()?);
+    let bed = Arc::new(start()?);
     *shared = Arc::downgrade(&bed);
     Some(bed)
 }

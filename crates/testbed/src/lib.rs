@@ -11,6 +11,7 @@
 pub mod accounts;
 pub mod bed;
 pub mod flaky;
+pub mod foundations;
 pub mod ftpd;
 mod lifeline;
 pub mod netns;

@@ -14,7 +14,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::netns::{Host, command_in, in_namespace};
+use crate::{
+    foundations::Foundations,
+    netns::{Host, command_in, in_namespace},
+};
 
 /// How long a server may take to be ready; generous, for busy machines.
 const READY: Duration = Duration::from_secs(60);
@@ -40,6 +43,7 @@ pub struct Installation {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     http: String,
+    foundations: Option<Foundations>,
 }
 
 impl Installation {
@@ -53,12 +57,24 @@ impl Installation {
             arguments: Vec::new(),
             environment: Vec::new(),
             http: String::from("127.0.0.1:0"),
+            foundations: None,
         }
     }
 
     /// On this machine's loopback, looking at no network: for everything but presence.
     pub fn without_sources() -> Self {
-        Self::new().variable("SOJOURN_LOCAL_SOURCES", "false")
+        let installation = Self::new().variable("SOJOURN_LOCAL_SOURCES", "false");
+        match Foundations::wanted().then(Foundations::new).flatten() {
+            Some(foundations) => installation.standing_on(foundations),
+            None => installation,
+        }
+    }
+
+    /// Keeps its data in PostgreSQL and on an S3 server.
+    pub fn standing_on(mut self, foundations: Foundations) -> Self {
+        self.environment.extend(foundations.variables().iter().cloned());
+        self.foundations = Some(foundations);
+        self
     }
 
     /// On a host of a test network.

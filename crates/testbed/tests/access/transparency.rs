@@ -1,6 +1,7 @@
-//! What works directly works through Sojourn: every case runs both ways.
+//! What works directly works through Sojourn: every case runs directly, through an installation on SQLite and local files,
+//! and through one on PostgreSQL and an S3 server.
 //!
-//! The direct run proves the case; the run through Sojourn then proves Sojourn.
+//! The direct run proves the case; the runs through Sojourn then prove Sojourn.
 
 use sojourn_testbed::{bed, ssh_client::Way, sshd::Sshd};
 
@@ -16,6 +17,12 @@ fn through(case: fn(&Way, &Sshd)) {
     case(&bed.way(), &bed.target);
 }
 
+/// The same on PostgreSQL and an S3 server.
+fn through_large(case: fn(&Way, &Sshd)) {
+    let Some(bed) = bed::shared_large() else { return };
+    case(&bed.way(), &bed.target);
+}
+
 macro_rules! transparent {
     ($($module:ident :: $case:ident),* $(,)?) => {
         mod direct {
@@ -28,6 +35,12 @@ macro_rules! transparent {
             $(#[test]
             fn $case() {
                 super::through(crate::$module::$case);
+            })*
+        }
+        mod through_sojourn_on_postgresql_and_s3 {
+            $(#[test]
+            fn $case() {
+                super::through_large(crate::$module::$case);
             })*
         }
     };
