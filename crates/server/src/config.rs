@@ -255,6 +255,11 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// The ranges that no connection may lead to.
+pub(crate) fn denied(ranges: &[String]) -> anyhow::Result<Vec<Range>> {
+    ranges.iter().map(|text| text.parse().with_context(|| format!("deny_targets {text:?}"))).collect()
+}
+
 impl Config {
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
         let data_dir = settings
@@ -270,12 +275,7 @@ impl Config {
                 format!("--ssh {ssh}: expected ADDRESS:PORT such as {DEFAULT_SSH}, or off")
             })?),
         };
-        let deny_targets = settings
-            .deny_targets
-            .unwrap_or_default()
-            .iter()
-            .map(|text| text.parse().with_context(|| format!("deny_targets {text:?}")))
-            .collect::<anyhow::Result<Vec<Range>>>()?;
+        let deny_targets = denied(settings.deny_targets.as_deref().unwrap_or_default())?;
         let tls = match (settings.tls_cert, settings.tls_key) {
             (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
             (None, None) => None,

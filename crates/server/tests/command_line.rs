@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use sojourn_testbed::{postgres, skip};
+use sojourn_testbed::{postgres, postgres::free_port, skip};
 
 const PASSWORD: &str = "correct horse";
 
@@ -244,6 +244,26 @@ impl LastLine for (i32, String, String) {
         let last = self.2.lines().last().unwrap_or_default().to_owned();
         (self.0, self.1, last)
     }
+}
+
+#[test]
+fn a_connection_is_tested_under_the_rules_of_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    done(run(&["user", "add", "root", "--role", "admin", "--password-stdin"], folder.path(), PASSWORD));
+    let (host, port) = ("127.0.0.1", free_port().to_string());
+    let add = ["connection", "add", "web", "--protocol", "ssh", "--host", host, "--port", &port];
+    done(run(&[&add[..], &["--username", "root", "--owner", "root"]].concat(), folder.path(), ""));
+    let test = |denied: Option<&str>| {
+        let mut command = sojourn();
+        command.args(["connection", "test", "web", "--data-dir"]).arg(folder.path());
+        command.envs(denied.map(|ranges| ("SOJOURN_DENY_TARGETS", ranges)));
+        let (code, stdout, _) = finish(command, "");
+        assert_eq!(code, 1);
+        stdout
+    };
+    assert!(test(Some("10.0.0.0/8,127.0.0.0/8")).contains("an address that the settings deny"));
+    assert!(!test(Some("10.0.0.0/8")).contains("settings deny"));
+    assert!(!test(None).contains("settings deny"));
 }
 
 #[test]

@@ -338,7 +338,8 @@ impl Test {
         };
         store.close().await;
         let target = credentials::target(&connection);
-        let found = probe(connection.protocol, &target, credential.as_ref(), &dial::Rules::default()).await;
+        let rules = dial::Rules { deny: place.deny_targets()? };
+        let found = probe(connection.protocol, &target, credential.as_ref(), &rules).await;
         let good = found.is_good();
         let pinned = credentials::pinned_word(found.pinned);
         let login = credentials::login_word(found.login);

@@ -19,6 +19,7 @@ use std::{fs::File, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use sojourn_gateway::protocols::dial::Range;
 use sojourn_store::{
     Entropy, Store, SystemClock,
     recordings::{Limits, RecordingOptions, Recordings},
@@ -105,6 +106,15 @@ impl Place {
     fn settings(&self) -> anyhow::Result<Settings> {
         Settings { data_dir: self.data_dir.clone(), database: self.database.clone(), ..Settings::default() }
             .with_file(self.config.as_deref())
+    }
+
+    /// The ranges that no connection may lead to, as the server has them.
+    pub(crate) fn deny_targets(&self) -> anyhow::Result<Vec<Range>> {
+        let from_environment = || {
+            let ranges = std::env::var("SOJOURN_DENY_TARGETS").ok()?;
+            Some(ranges.split(',').map(str::to_owned).collect())
+        };
+        crate::config::denied(&self.settings()?.deny_targets.or_else(from_environment).unwrap_or_default())
     }
 
     /// Opens the installation's store, beside a running server if there is one.
