@@ -94,13 +94,15 @@ pub(super) async fn add(
     let failed = events.iter().filter(|event| event.fact.outcome != FileOutcome::Ok).count();
     let counted = sqlx::query(
         "UPDATE file_sessions SET event_count = event_count + $2, failed_count = failed_count + $3, \
-         bytes_up = bytes_up + $4, bytes_down = bytes_down + $5 WHERE id = $1",
+         bytes_up = bytes_up + $4, bytes_down = bytes_down + $5, \
+         ended_at = CASE WHEN ended_at < CAST($6 AS BIGINT) THEN CAST($6 AS BIGINT) ELSE ended_at END WHERE id = $1",
     )
     .bind(session.to_string())
     .bind(i64::try_from(events.len()).unwrap_or(i64::MAX))
     .bind(i64::try_from(failed).unwrap_or(i64::MAX))
     .bind(whole(moved(FileAction::Upload)))
     .bind(whole(moved(FileAction::Download)))
+    .bind(events.iter().map(|event| event.at.as_micros()).max().unwrap_or(i64::MIN))
     .execute(&mut *connection)
     .await?;
     if counted.rows_affected() == 0 {
@@ -133,7 +135,8 @@ pub(super) async fn add(
 
 impl Store {
     /// Keeps operations of a session, all or none, and counts them in its row; `false`, and nothing kept,
-    /// where there is no such session. One that has ended still takes what happened in it.
+    /// where there is no such session. One that has ended still takes what happened in it, and has ended no earlier
+    /// than that.
     pub async fn file_events_add(
         &self,
         session: FileSessionId,

@@ -56,6 +56,19 @@ pub(crate) async fn remove_carried_by(
     Ok(u64::try_from(removed).unwrap_or(u64::MAX))
 }
 
+/// No session has ended before its last event: one that died was last known to run before what it wrote down last, and
+/// the clock may have been set back.
+async fn end_after_events(connection: &mut AnyConnection, session: FileSessionId) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE file_sessions SET ended_at = (SELECT MAX(e.at) FROM file_events e WHERE e.session_id = $1) \
+         WHERE id = $1 AND ended_at < (SELECT MAX(e.at) FROM file_events e WHERE e.session_id = $1)",
+    )
+    .bind(session.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 impl Store {
     /// Makes the session's row. Nothing on the target is touched before it is there.
     pub async fn file_session_begin(&self, new: &NewFileSession) -> Result<(), StoreError> {
@@ -113,13 +126,16 @@ impl Store {
         .bind(clean(detail))
         .execute(&mut *transaction)
         .await?;
+        if ended.rows_affected() > 0 {
+            end_after_events(&mut transaction, id).await?;
+        }
         transfers::forget(&mut transaction, id).await?;
         transaction.commit().await?;
         Ok(ended.rows_affected() > 0)
     }
 
-    /// Ends all file sessions that a server left open, at the moment when it was last known to run; says
-    /// which they were. What they were moving was interrupted.
+    /// Ends all file sessions that a server left open, at the moment when it was last known to run or, where that is
+    /// later, of their last event; says which they were. What they were moving was interrupted.
     pub async fn file_sessions_end_of_node(
         &self,
         node: &str,
@@ -141,6 +157,7 @@ impl Store {
             rows.iter().map(|(text,)| crate::identity::id(text)).collect::<Result<_, _>>()?;
         for id in &ids {
             transfers::interrupt(&mut transaction, *id).await?;
+            end_after_events(&mut transaction, *id).await?;
         }
         transaction.commit().await?;
         Ok(ids)

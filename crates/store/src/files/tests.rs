@@ -352,7 +352,8 @@ async fn what_was_moved_when_the_server_died_becomes_events() {
         keep(vec![moving("/done", 7, 4), moving("/cut", 9, 4)]).await;
         // One of them was written down before the end.
         assert!(store.file_events_add(id, &[moving("/done", 8, 5)]).await.unwrap());
-        let ended = store.file_sessions_end_of_node("node_a", at(6), EndReason::ServerDied).await.unwrap();
+        // It was last known to run before that.
+        let ended = store.file_sessions_end_of_node("node_a", at(3), EndReason::ServerDied).await.unwrap();
         assert_eq!(ended, [id]);
         let filter = FileEventFilter::default();
         let events = store.file_events(Visibility::Any, id, &filter, None, 9).await.unwrap();
@@ -365,6 +366,11 @@ async fn what_was_moved_when_the_server_died_becomes_events() {
         assert_eq!((events[0].offset, events[0].duration), (10, at(4).since(at(2))));
         let session = store.file_session(Visibility::Any, id).await.unwrap().unwrap();
         assert_eq!((session.event_count, session.failed_count, session.bytes_up), (2, 1, 17));
+        assert_eq!(session.ended_at, Some(at(5)));
+        // What is told late still happened in it.
+        assert!(store.file_events_add(id, &[event(6, FileAction::Mkdir, "/late")]).await.unwrap());
+        let session = store.file_session(Visibility::Any, id).await.unwrap().unwrap();
+        assert_eq!(session.ended_at, Some(at(6)));
         // A session that has ended keeps nothing.
         keep(vec![moving("/late", 1, 7)]).await;
         let (kept,): (i64,) =
