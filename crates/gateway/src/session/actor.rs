@@ -186,9 +186,15 @@ impl Actor {
                 outward = Some(ClientEvent::Notice(core.notices.remove(0)));
             }
             let room = core.screen.as_ref().is_none_or(|screen| screen.backlog.has_room());
+            let tells_at = files.as_ref().and_then(Files::tells_at);
             tokio::select! {
                 word = heard.recv() => core.hear(word),
                 () = sleep_until(core.wake()), if core.limited() => core.check_limits(),
+                () = due(tells_at) => {
+                    if let Some(files) = &mut files {
+                        files.tell();
+                    }
+                }
                 () = place(Some(&told)), if outward.is_some() => {
                     // There is room for one, and nobody else fills it.
                     if let Some(event) = outward.take() {
@@ -343,6 +349,14 @@ async fn say(told: &mpsc::Sender<ClientEvent>, waiting: Option<ClientEvent>, las
 async fn ended(journal: Option<&FileJournal>) -> FileEnded {
     match journal {
         Some(journal) => journal.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// At a moment; never without one.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often the journal hears how far transfers have come.
-const TELL: Duration = Duration::from_millis(500);
+const TELL: Duration = Duration::from_millis(100);
 
 pub(crate) struct Files {
     tap: Tap,
@@ -32,12 +32,14 @@ pub(crate) struct Files {
     /// It was said that the tap is lost.
     lost: bool,
     told: Instant,
+    /// Something went past since then.
+    untold: bool,
 }
 
 impl Files {
     pub(crate) fn new(tap: Tap, journal: FileJournal, mandatory: bool) -> Self {
         let (noted, found) = (VecDeque::new(), Vec::new());
-        Self { tap, journal, mandatory, noted, found, lost: false, told: Instant::now() }
+        Self { tap, journal, mandatory, noted, found, lost: false, told: Instant::now(), untold: false }
     }
 
     pub(crate) fn journal(&self) -> FileJournal {
@@ -58,9 +60,9 @@ impl Files {
 
     fn gather(&mut self) -> Result<(), String> {
         self.noted.extend(self.found.drain(..));
+        self.untold = true;
         if self.told.elapsed() >= TELL {
-            self.told = Instant::now();
-            self.journal.moving(self.tap.moving(self.journal.now()));
+            self.tell();
         }
         match self.tap.lost() {
             Some(lost) if !self.lost => {
@@ -73,6 +75,18 @@ impl Files {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// The journal hears how far transfers have come.
+    pub(crate) fn tell(&mut self) {
+        self.told = Instant::now();
+        self.untold = false;
+        self.journal.moving(self.tap.moving(self.journal.now()));
+    }
+
+    /// When [`Self::tell`] is due although nothing more goes past; `None` where the journal knows.
+    pub(crate) fn tells_at(&self) -> Option<Instant> {
+        self.untold.then(|| self.told + TELL)
     }
 
     /// Whether something has to be written down before the session goes on.

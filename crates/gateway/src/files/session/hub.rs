@@ -19,10 +19,17 @@ use sojourn_store::{
     audit::{ActorKind, By, Deed},
     files::{NewFileEvent, NewFileSession},
 };
-use tokio::{runtime::Handle, sync::Semaphore, time::MissedTickBehavior};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::journal::{FileEnded, FileFacts, FileJournal, Shared, lock};
+use super::{
+    journal::{FileEnded, FileFacts, FileJournal, Shared, lock},
+    operation::is_large,
+};
 use crate::{
     admission::{Admission, Refused},
     session::{Limits, Refusal},
@@ -32,8 +39,12 @@ use crate::{
 const RECHECK: Duration = Duration::from_secs(3);
 /// How often it is looked whether a session has idled or lasted too long.
 const CLOCK: Duration = Duration::from_secs(1);
-/// How often it is kept how far transfers have come: what a dead server leaves untold.
+/// A transfer that has lasted so long is kept, lest a server that dies leaves it untold.
+const EARLY: Duration = Duration::from_millis(100);
+/// How often it is kept how far transfers have come.
 const KEEP: Duration = Duration::from_secs(1);
+/// Between two rounds of keeping.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long sessions get to end when the server stops.
 const STOP: Duration = Duration::from_secs(20);
 
@@ -71,6 +82,8 @@ struct Inner {
     shutdown: CancellationToken,
     slots: Arc<Semaphore>,
     live: Mutex<HashMap<FileSessionId, Arc<Shared>>>,
+    /// A transfer is to be kept at once.
+    large: Arc<Notify>,
     tasks: TaskTracker,
     runtime: Handle,
 }
@@ -105,6 +118,45 @@ impl FileSessionHandle {
     }
 }
 
+/// How far a transfer had come.
+#[derive(Debug, PartialEq, Eq)]
+struct Far {
+    path: String,
+    started: Timestamp,
+    bytes: Option<u64>,
+}
+
+impl Far {
+    fn of(fact: &Fact) -> Self {
+        Self { path: fact.path.clone(), started: fact.started, bytes: fact.bytes }
+    }
+
+    fn is_of(&self, fact: &Fact) -> bool {
+        (self.started, &self.path) == (fact.started, &fact.path)
+    }
+}
+
+/// What was kept last of a session's transfers.
+#[derive(Debug)]
+struct Kept {
+    transfers: Vec<Far>,
+    at: Instant,
+}
+
+/// Which of a session's transfers are to be kept now; `None` where what was kept does for the moment.
+fn to_be_kept(mut moving: Vec<Fact>, kept: Option<&Kept>) -> Option<Vec<Fact>> {
+    let transfers = kept.map_or(&[][..], |kept| &kept.transfers);
+    let known = |fact: &Fact| transfers.iter().any(|far| far.is_of(fact));
+    moving.retain(|fact| known(fact) || is_large(fact) || fact.duration.to_std() >= EARLY);
+    let is_new = moving.iter().any(|fact| !known(fact));
+    let is_due = kept.is_some_and(|kept| kept.at.elapsed() >= KEEP);
+    let is_same = || {
+        moving.len() == transfers.len()
+            && moving.iter().zip(transfers).all(|(fact, far)| *far == Far::of(fact))
+    };
+    (is_new || is_due && !is_same()).then_some(moving)
+}
+
 impl FileHub {
     /// Starts the task that looks after the sessions. To be called within the runtime.
     pub fn start(deps: FileHubDeps) -> Self {
@@ -117,6 +169,7 @@ impl FileHub {
             limits: deps.limits,
             shutdown: deps.shutdown,
             live: Mutex::default(),
+            large: Arc::default(),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
         }));
@@ -230,7 +283,7 @@ impl FileHub {
             time_limit: limit(connection.policy.time_limit_seconds),
         };
         tracing::info!(file_session.id = %id, connection.id = %connection.id, protocol = %new.protocol, "file session begun");
-        let shared = Arc::new(Shared::new(facts));
+        let shared = Arc::new(Shared::new(facts, Arc::clone(&inner.large)));
         lock(&inner.live).insert(id, Arc::clone(&shared));
         let journal = FileJournal::start(self, shared, slot);
         if inner.shutdown.is_cancelled() {
@@ -260,29 +313,30 @@ impl FileHub {
     }
 
     /// Keeps how far each transfer has come, so that it has an event even where this server dies.
+    ///
+    /// A transfer is kept as soon as it has lasted for [`EARLY`] or has moved 64 KiB, and from then on every [`KEEP`]; all
+    /// that there is to say of all sessions goes in one transaction, and there are [`PAUSE`]s between them. What a server
+    /// that is killed takes along without an event is a transfer that was younger and smaller than that, or passed it
+    /// within the last pause. Thousands of small files that are over before cost nothing.
     async fn keep_moving(self) {
         let inner = &self.0;
-        let mut kept: HashMap<FileSessionId, Vec<Fact>> = HashMap::new();
-        let mut clock = tokio::time::interval(KEEP);
+        let mut kept: HashMap<FileSessionId, Kept> = HashMap::new();
+        let mut clock = tokio::time::interval(EARLY);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;
         loop {
             tokio::select! {
                 () = inner.shutdown.cancelled() => return,
                 _ = clock.tick() => {}
+                () = inner.large.notified() => {}
             }
             let live = self.live();
             kept.retain(|id, _| live.iter().any(|handle| handle.id() == *id));
             let mut changed = Vec::new();
             for FileSessionHandle(shared) in &live {
                 let id = shared.facts.id;
-                let moving = shared.moving();
-                let before = kept.get(&id).map_or(&[][..], Vec::as_slice);
-                let far =
-                    |facts: &[Fact]| facts.iter().map(|fact| (fact.started, fact.bytes)).collect::<Vec<_>>();
-                if far(before) == far(&moving) {
-                    continue;
-                }
+                let before = kept.get(&id);
+                let Some(moving) = to_be_kept(shared.moving(), before) else { continue };
                 let at = shared.now();
                 let named = moving.iter().map(|fact| NewFileEvent {
                     id: inner.entropy.id(at),
@@ -290,7 +344,7 @@ impl FileHub {
                     fact: fact.clone(),
                 });
                 changed.push((id, named.collect()));
-                kept.insert(id, moving);
+                kept.insert(id, Kept { transfers: moving.iter().map(Far::of).collect(), at: Instant::now() });
             }
             if changed.is_empty() {
                 continue;
@@ -305,6 +359,10 @@ impl FileHub {
             if failing {
                 // All of it is to be kept once the store takes something again.
                 kept.clear();
+            }
+            tokio::select! {
+                () = inner.shutdown.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
             }
         }
     }

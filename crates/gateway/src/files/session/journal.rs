@@ -3,6 +3,9 @@
 //! An operation takes its place in the queue before it begins, so that its event can be written whatever becomes of
 //! it: where the store is behind, the next operation waits. Where the store takes nothing for [`PATIENCE`], the
 //! session ends: nothing is moved that is not written down.
+//!
+//! What a server that is killed takes with it: operations that were over for less than [`GATHER`] and the time that
+//! writing takes; of transfers, what the hub's `keep_moving` names.
 
 use std::{
     collections::HashMap,
@@ -21,19 +24,22 @@ use sojourn_domain::{
 };
 use sojourn_store::files::NewFileEvent;
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, watch},
+    sync::{Notify, OwnedSemaphorePermit, mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{hub::FileHub, operation::Pending};
+use super::{
+    hub::FileHub,
+    operation::{Pending, is_large},
+};
 
 /// Operations of one session that run or wait to be written; who finds it full waits.
 const QUEUE: usize = 1024;
 /// Events that are written at once.
 const BATCH: usize = 500;
 /// The longest that an event waits for others to be written with.
-const GATHER: Duration = Duration::from_millis(400);
+const GATHER: Duration = Duration::from_millis(100);
 /// How long the store may take nothing before the session ends.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two attempts to write while the store takes nothing.
@@ -87,6 +93,8 @@ pub(super) struct Shared {
     open: Mutex<Open>,
     /// What a tap said last of what is being moved.
     tapped: Mutex<Vec<Fact>>,
+    /// Wakes who keeps how far transfers have come.
+    large: Arc<Notify>,
 }
 
 /// Operations under way.
@@ -101,7 +109,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(super) fn new(facts: FileFacts) -> Self {
+    pub(super) fn new(facts: FileFacts, large: Arc<Notify>) -> Self {
         Self {
             facts,
             begun: Instant::now(),
@@ -113,6 +121,7 @@ impl Shared {
             over: CancellationToken::new(),
             open: Mutex::default(),
             tapped: Mutex::default(),
+            large,
         }
     }
 
@@ -197,6 +206,11 @@ impl Shared {
         all
     }
 
+    /// A transfer has become one that is kept at once.
+    pub(super) fn has_large(&self) {
+        self.large.notify_one();
+    }
+
     pub(super) fn let_go(&self, key: u64) {
         lock(&self.open).running.remove(&key);
     }
@@ -278,7 +292,11 @@ impl FileJournal {
 
     /// A tap says what is being moved at this moment.
     pub fn moving(&self, facts: Vec<Fact>) {
+        let large = facts.iter().any(is_large);
         *lock(&self.0.shared.tapped) = facts;
+        if large {
+            self.0.shared.has_large();
+        }
     }
 
     /// Resolves when the session was ended by somebody: whatever goes on is to be cut.

@@ -16,6 +16,14 @@ use super::{
 };
 use crate::files::{FsError, RemotePath};
 
+/// From here on a transfer is kept at once, lest a server that dies takes it along untold.
+const LARGE: u64 = 64 * 1024;
+
+/// Whether a transfer has moved so much that it is kept at once.
+pub(super) fn is_large(fact: &Fact) -> bool {
+    fact.bytes.is_some_and(|bytes| bytes >= LARGE)
+}
+
 /// What is known of an operation so far, and its place in the journal.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -128,7 +136,15 @@ impl Operation {
     pub(super) fn moved(&self, length: u64, up: bool) {
         self.journal.shared().touch();
         self.journal.shared().count(if up { length } else { 0 }, if up { 0 } else { length });
-        self.know(|fact| *fact.bytes.get_or_insert(0) += length);
+        let mut grown = false;
+        self.know(|fact| {
+            let before = is_large(fact);
+            *fact.bytes.get_or_insert(0) += length;
+            grown = !before && is_large(fact);
+        });
+        if grown {
+            self.journal.shared().has_large();
+        }
     }
 
     /// Bytes went past that stand at `offset` in the file.

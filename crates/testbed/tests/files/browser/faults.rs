@@ -2,6 +2,8 @@
 
 use std::{
     io::{Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -24,6 +26,27 @@ fn send_and_go(page: &Page, id: &str, at: u64, piece: &[u8], send: usize) {
     let head = page.head("PATCH", &format!("uploads/{id}"));
     write!(stream, "{head}Upload-Offset: {at}\r\nContent-Length: {}\r\n\r\n", piece.len()).unwrap();
     stream.write_all(&piece[..send]).unwrap();
+}
+
+/// Begins to write a whole file and goes on holding the connection.
+fn begin_to_put(page: &Page, file: &Path, content: &[u8], send: usize) -> TcpStream {
+    let mut stream = page.connect();
+    let head = page.head("PUT", &format!("content?path={}", file.display()));
+    write!(stream, "{head}Content-Length: {}\r\n\r\n", content.len()).unwrap();
+    stream.write_all(&content[..send]).unwrap();
+    stream
+}
+
+/// The hidden part of a file, and how much it has.
+fn part_of(folder: &Path, name: &str) -> Option<(PathBuf, u64)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let found = entries.map(|entry| entry.path()).find(|path| {
+        let hidden = path.file_name().unwrap().to_string_lossy().into_owned();
+        hidden.starts_with(&format!(".{name}.")) && hidden.ends_with(".part")
+    })?;
+    // It may have been put in its place meanwhile.
+    let there = std::fs::metadata(&found).ok()?.len();
+    Some((found, there))
 }
 
 #[test]
@@ -164,6 +187,53 @@ fn an_upload_outlives_a_server_that_is_killed() {
     std::fs::write(&before, &content).unwrap();
     assert_eq!(sha256(&file), sha256(&before));
     page.leave();
+}
+
+#[test]
+fn what_has_only_just_begun_when_the_server_is_killed_has_its_event() {
+    let Some(mut bed) = Bed::start() else { return };
+    let home = bed.target.account().home.clone();
+    bed.target.account().write("fetched.bin", pattern(60_000_000));
+    let local = tempfile::tempdir().unwrap();
+    let mut scp = bed.way().scp();
+    // A megabyte a second, through a tap.
+    scp.args(["-s", "-l", "8000"]).arg(bed.way().remote("fetched.bin")).arg(local.path().join("fetched"));
+    let mut scp = scp.spawn().unwrap();
+    wait::until("some of it to arrive", SOON, || {
+        std::fs::metadata(local.path().join("fetched")).ok().filter(|file| file.len() > 0)
+    });
+    let page = Page::new(&bed, "just-begun");
+    let file = home.join("begun.bin");
+    // Two that are large at once, and one of which hardly anything comes.
+    let _streams = [
+        begin_to_put(&page, &file, &pattern(3_000_000), 1_000_000),
+        begin_to_put(&page, &home.join("hardly.bin"), &pattern(3_000_000), 10),
+    ];
+    for name in ["begun.bin", "hardly.bin"] {
+        wait::until("the part on the target", SOON, || part_of(&home, name));
+    }
+    wait::during(Duration::from_millis(250), || {});
+    bed.kill();
+    scp.wait().unwrap();
+    bed.serve_again();
+    let sessions = bed.admin().get("/file-sessions?limit=100");
+    let mut told = Vec::new();
+    // None has ended before its last event.
+    for session in sessions["sessions"].as_array().unwrap() {
+        assert_eq!(session["endReason"], "server_died", "{session}");
+        let events = events_of(&bed, &text(&session["id"]));
+        let at = |time: &serde_json::Value| text(time).parse::<jiff::Timestamp>().unwrap();
+        let ended = at(&session["endedAt"]);
+        assert!(events.iter().all(|event| at(&event["timestamp"]) <= ended), "{session} {events:#?}");
+        told.extend(events);
+    }
+    // What a tap reads has the path as the client named it.
+    for (path, least) in [("fetched.bin", 1), ("begun.bin", 64 * 1024), ("hardly.bin", 0)] {
+        let cut = told.iter().find(|event| text(&event["path"]).ends_with(path));
+        let cut = cut.unwrap_or_else(|| panic!("no event of {path} in {told:#?}"));
+        assert_eq!(cut["outcome"], "interrupted", "{cut}");
+        assert!(cut["size"].as_u64().unwrap() >= least, "{cut}");
+    }
 }
 
 #[test]
