@@ -117,6 +117,10 @@ impl Operation {
         }
     }
 
+    pub(super) fn journal(&self) -> &FileJournal {
+        &self.journal
+    }
+
     pub(super) fn know(&self, learn: impl FnOnce(&mut Fact)) {
         if let Some(pending) = lock(&self.pending).as_mut() {
             learn(&mut pending.fact);

@@ -4,7 +4,7 @@
 //! operation, an upload to the place; the other name is nobody's business. Where nothing can be made beside it, or a
 //! link stands there, the file itself is written.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -17,6 +17,9 @@ use sojourn_domain::{
 
 use super::{FileError, FileSession, Written, operation::Operation};
 use crate::files::{Entry, EntryKind, FsError, FsErrorKind, RemoteFs, RemotePath, WriteFile, WriteMode};
+
+/// What removing a part that was left may take.
+const UNSTAGE: Duration = Duration::from_secs(30);
 
 /// What is to be written.
 #[derive(Debug, Clone)]
@@ -129,11 +132,13 @@ impl FileSession {
         }
     }
 
-    /// Removes what stands under the other name. It was never a file of anybody's: no event.
+    /// Removes what stands under the other name. It was never a file of anybody's: no event. Also after the session has
+    /// ended: what it leaves behind is its own.
     pub async fn unstage(&self, temporary: &RemotePath) -> Result<(), FileError> {
-        match self.look(self.fs.remove_file(temporary)).await {
-            Err(FileError::Target(error)) if error.kind == FsErrorKind::NotFound => Ok(()),
-            removed => removed,
+        let removed = tokio::time::timeout(UNSTAGE, self.fs.remove_file(temporary)).await;
+        match removed.unwrap_or_else(|_| Err(FsError::of(FsErrorKind::TimedOut))) {
+            Err(error) if error.kind == FsErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(FileError::Target),
         }
     }
 }
@@ -162,6 +167,17 @@ impl Staging {
 
     pub fn in_place(&self) -> bool {
         self.stage.temporary == self.stage.path
+    }
+
+    /// Resolves when the session was ended: whoever waits for more to write waits in vain.
+    pub fn ended(&self) -> impl Future<Output = FileError> + Send + use<> {
+        let journal = self.operation.as_ref().map(|operation| operation.journal().clone());
+        async move {
+            match journal {
+                Some(journal) => journal.ended().await.into(),
+                None => closed(),
+            }
+        }
     }
 
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), FileError> {

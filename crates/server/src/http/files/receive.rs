@@ -60,7 +60,13 @@ pub(super) async fn pour(
     mut notes: Option<&mut Notes>,
 ) -> Result<(), Cut> {
     let end = most.map(|most| staging.position().saturating_add(most));
-    while let Some(piece) = body.next().await.map_err(Cut::Client)? {
+    loop {
+        let piece = tokio::select! {
+            biased;
+            ended = staging.ended() => return Err(Cut::Target(ended)),
+            piece = body.next() => piece.map_err(Cut::Client)?,
+        };
+        let Some(piece) = piece else { return Ok(()) };
         if end.is_some_and(|end| staging.position() + piece.len() as u64 > end) {
             return Err(Cut::TooMuch);
         }
@@ -69,7 +75,6 @@ pub(super) async fn pour(
             notes.arrived(staging.arrived()).await;
         }
     }
-    Ok(())
 }
 
 /// Where it is written down now and then how far an upload has come.

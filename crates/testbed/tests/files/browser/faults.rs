@@ -96,6 +96,24 @@ fn a_whole_upload_that_is_cut_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_whole_upload_that_is_terminated_leaves_nothing_behind() {
+    let Some(bed) = shared() else { return };
+    let page = Page::new(&bed, "terminated-whole");
+    let home = &bed.target.account().home;
+    let file = home.join("terminated.bin");
+    page.call("GET", &format!("stat?path={}", home.display()), &[], b"").expect(200);
+    let _stream = begin_to_put(&page, &file, &pattern(3_000_000), 1_000_000);
+    wait::until("some of it on the target", SOON, || {
+        part_of(home, "terminated.bin").filter(|(_, there)| *there > 0)
+    });
+    bed.admin().post(&format!("/file-sessions/{}/terminate", page.session()), json!({"reason": "enough"}));
+    let cut = event(&bed, &bed.connection, &file.display().to_string(), "interrupted");
+    assert!(cut["size"].as_u64().unwrap() <= 1_000_000, "{cut}");
+    wait::until("the part to be removed", SOON, || part_of(home, "terminated.bin").is_none().then_some(()));
+    assert!(!file.exists());
+}
+
+#[test]
 fn a_download_that_the_client_leaves_is_interrupted() {
     let Some(bed) = shared() else { return };
     let page = Page::new(&bed, "left-download");
