@@ -146,6 +146,12 @@ pub enum WriteMode {
 pub trait RemoteFs: Send + Sync + fmt::Debug {
     fn capabilities(&self) -> Capabilities;
 
+    /// Of a file that was written in order through here, by somebody who died: how many bytes before its end may be
+    /// missing, because what follows them arrived first. `None` where that is not known.
+    fn may_miss(&self) -> Option<u64> {
+        None
+    }
+
     /// The folder that a user begins in.
     fn home(&self) -> &RemotePath;
 

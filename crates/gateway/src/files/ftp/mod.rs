@@ -324,6 +324,11 @@ impl RemoteFs for FtpFs {
         }
     }
 
+    /// One stream, which the target writes as it comes.
+    fn may_miss(&self) -> Option<u64> {
+        Some(0)
+    }
+
     fn home(&self) -> &RemotePath {
         &self.home
     }

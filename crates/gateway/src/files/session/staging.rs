@@ -123,13 +123,21 @@ impl FileSession {
         })
     }
 
-    /// How much stands under the other name; nothing where there is none.
-    pub async fn staged(&self, temporary: &RemotePath) -> Result<u64, FileError> {
-        match self.look(self.fs.stat(temporary, false)).await {
-            Ok(entry) => Ok(entry.size.unwrap_or(0)),
-            Err(FileError::Target(error)) if error.kind == FsErrorKind::NotFound => Ok(0),
-            Err(refused) => Err(refused),
+    /// From where on an upload that was cut goes on. `noted` bytes are known to have arrived; nobody else writes under
+    /// the other name, so what it has by now tells how much more must have.
+    pub async fn staged(&self, stage: &Stage, noted: u64) -> Result<u64, FileError> {
+        let there = match self.look(self.fs.stat(&stage.temporary, false)).await {
+            Ok(entry) => entry.size.unwrap_or(0),
+            Err(FileError::Target(error)) if error.kind == FsErrorKind::NotFound => 0,
+            Err(refused) => return Err(refused),
+        };
+        let noted = noted.min(there);
+        // In its own place it may be somebody else's by now, and more than there was to send is not ours.
+        if stage.temporary == stage.path || stage.size.is_none_or(|size| there > size) {
+            return Ok(noted);
         }
+        let sure = self.fs.may_miss().map_or(0, |missing| there.saturating_sub(missing));
+        Ok(noted.max(sure))
     }
 
     /// Removes what stands under the other name. It was never a file of anybody's: no event. Also after the session has

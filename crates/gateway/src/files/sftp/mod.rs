@@ -287,6 +287,11 @@ impl RemoteFs for SftpFs {
         }
     }
 
+    /// A piece is sent when all but so many bytes before it have been confirmed.
+    fn may_miss(&self) -> Option<u64> {
+        Some(u64::from(self.features.write).saturating_mul(transfer::FLIGHT as u64))
+    }
+
     fn home(&self) -> &RemotePath {
         &self.home
     }

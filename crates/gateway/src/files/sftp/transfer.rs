@@ -13,7 +13,7 @@ use super::{
 use crate::files::{Entry, FsError, FsErrorKind, FsResult, Listing, ReadFile, RemotePath, WriteFile};
 
 /// Requests for one file that are under way: 2 MiB with large pieces, which fills 1 Gbit/s at 16 ms.
-const FLIGHT: usize = 32;
+pub(super) const FLIGHT: usize = 32;
 /// A short file is not asked for 32 times.
 const FIRST_FLIGHT: usize = 2;
 /// Requests for the rest of a folder that are under way.

@@ -163,8 +163,8 @@ impl Taken {
     async fn offset(&mut self, session: &FileSession) -> Result<u64, Problem> {
         match &self.open.staging {
             Some(staging) => Ok(staging.position()),
-            // What arrived after it was noted last is sent again.
-            None => Ok(self.row.received.min(session.staged(&self.temporary).await?)),
+            // What arrived after it was noted last is not sent again, as far as the target can tell.
+            None => Ok(session.staged(&self.stage(0), self.row.received).await?),
         }
     }
 
