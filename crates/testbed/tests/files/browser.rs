@@ -209,6 +209,14 @@ fn what_the_policy_refuses_is_refused_and_written_down() {
     assert_eq!(page.put_chunked(&at("too-large"), &[1; 300_000]).status, 413);
     assert_eq!(page.get(&at("large"), &[]).expect(403).json()["code"], "download_limit");
     assert_eq!(page.get(&at("secret"), &[]).expect(403).json()["code"], "denied_by_policy");
+    // Each of them looks first, and is what it is all the same.
+    page.call("GET", &format!("stat?path={}", at("secret")), &[], b"").expect(403);
+    page.put_if(&at("secret"), "\"a\"", b"y").expect(403);
+    page.post("delete", json!({"paths": [at("secret")]})).expect(200);
+    page.post("chmod", json!({"path": at("secret"), "permissions": "0600"})).expect(403);
+    page.post("mkdir", json!({"path": at("secret/deeper"), "parents": true})).expect(403);
+    page.post("copy", json!({"from": at("secret"), "to": at("other")})).expect(403);
+    page.call("GET", &format!("archive?path={}", at("secret")), &[], b"").expect(403);
     let deleted = page.post("delete", json!({"paths": [at("small")]})).expect(200);
     assert_eq!(deleted.lines()[0]["code"], "denied_by_policy");
     page.put(&at("small"), "&overwrite=1", b"y").expect(403);
@@ -223,7 +231,14 @@ fn what_the_policy_refuses_is_refused_and_written_down() {
             "upload ~/too-large denied",
             "upload ~/too-large denied",
             "download ~/large denied",
+            "download ~/secret denied",
             "browse ~/secret denied",
+            "upload ~/secret denied",
+            "delete ~/secret denied",
+            "chmod ~/secret denied",
+            "mkdir ~/secret/deeper denied",
+            "copy ~/secret denied",
+            "download ~/secret denied",
             "delete ~/small denied",
             "upload ~/small denied",
         ]

@@ -108,29 +108,39 @@ impl FileSession {
         }
     }
 
-    /// What a path is. Looking is no operation; but that somebody looked at what they may not is an event.
+    /// What a path is. Looking is no operation; but that somebody looked at what they may not is an event, and looking is
+    /// called browsing.
     pub async fn stat(&self, path: &RemotePath, follow: bool) -> Result<Entry, FileError> {
-        if let Err(refused) = self.check_look(path, follow).await {
-            return match refused {
-                FileError::Denied(denial) => {
-                    Err(self.begin(FileAction::Browse, path, None).await?.denied(denial))
-                }
-                FileError::Target(_) | FileError::Ended(_) => Err(refused),
-            };
-        }
+        self.stat_to(FileAction::Browse, path, follow).await
+    }
+
+    /// The same as the first step of something: where it is refused, that is what was refused.
+    pub async fn stat_to(
+        &self,
+        action: FileAction,
+        path: &RemotePath,
+        follow: bool,
+    ) -> Result<Entry, FileError> {
+        self.may_look(action, path, follow).await?;
+        self.look(self.fs.stat(path, follow)).await
+    }
+
+    /// The same for whoever goes on whatever is found, so that what follows is refused and has its event.
+    pub async fn glance(&self, path: &RemotePath, follow: bool) -> Result<Entry, FileError> {
+        self.check_look(path, follow).await?;
         self.look(self.fs.stat(path, follow)).await
     }
 
     pub async fn read_link(&self, path: &RemotePath) -> Result<Vec<u8>, FileError> {
-        if let Err(refused) = self.check_look(path, false).await {
-            return match refused {
-                FileError::Denied(denial) => {
-                    Err(self.begin(FileAction::Browse, path, None).await?.denied(denial))
-                }
-                FileError::Target(_) | FileError::Ended(_) => Err(refused),
-            };
-        }
+        self.may_look(FileAction::Browse, path, false).await?;
         self.look(self.fs.read_link(path)).await
+    }
+
+    async fn may_look(&self, action: FileAction, path: &RemotePath, follow: bool) -> Result<(), FileError> {
+        match self.check_look(path, follow).await {
+            Err(FileError::Denied(denial)) => Err(self.begin(action, path, None).await?.denied(denial)),
+            checked => checked,
+        }
     }
 
     /// What leaves no event.

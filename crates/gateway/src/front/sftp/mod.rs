@@ -15,7 +15,7 @@ pub mod wire;
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
-use sojourn_domain::files::Denial;
+use sojourn_domain::files::{Denial, FileAction};
 
 use self::{
     handles::{File, Folder, HANDLES, Handles, Open},
@@ -273,7 +273,7 @@ impl Server<'_> {
             } else if has(flag::CREATE) && has(flag::TRUNCATE) {
                 file.begin_writing(self.session, WriteMode::Replace, permissions).await?;
             } else {
-                match self.session.stat(&file.path, true).await {
+                match self.session.stat_to(FileAction::Upload, &file.path, true).await {
                     Ok(entry) if entry.kind == EntryKind::Folder => {
                         return Err(FileError::from(FsError::of(FsErrorKind::IsAFolder)).into());
                     }
@@ -417,7 +417,7 @@ async fn set(
     let permissions = attributes.mode.filter(|_| can.permissions).map(|mode| mode & 0o7777);
     let modified = attributes.modified.filter(|_| can.times).map(timestamp);
     if permissions.is_some() || modified.is_some() {
-        if !follow && session.stat(path, false).await?.kind == EntryKind::Link {
+        if !follow && session.stat_to(FileAction::Chmod, path, false).await?.kind == EntryKind::Link {
             return Err(Fault::Status(code::UNSUPPORTED, "a link itself cannot be changed"));
         }
         match session.set_attributes(path, permissions, modified).await {

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::StreamExt as _;
-use sojourn_domain::id::ConnectionId;
+use sojourn_domain::{files::FileAction, id::ConnectionId};
 use sojourn_gateway::files::{
     EntryKind, RemotePath,
     session::{FileError, FileSession},
@@ -84,7 +84,7 @@ async fn archive(
     let mut begin = Vec::with_capacity(paths.len());
     for path in paths {
         // The one that is asked for may be a link.
-        let entry = used.session.stat(&path, true).await?;
+        let entry = used.session.stat_to(FileAction::Download, &path, true).await?;
         begin.push(Step { path, kind: entry.kind, entry: Some(entry) });
     }
     let name = match begin.as_slice() {

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
-use sojourn_domain::id::ConnectionId;
+use sojourn_domain::{files::FileAction, id::ConnectionId};
 use sojourn_gateway::files::{
     EntryKind, FsErrorKind, RemotePath,
     session::{FileError, FileSession},
@@ -78,7 +78,7 @@ pub(super) async fn folders(session: &FileSession, path: &RemotePath) -> Result<
     let mut missing = Vec::new();
     let mut at = Some(path.clone());
     while let Some(folder) = at {
-        match session.stat(&folder, true).await {
+        match session.stat_to(FileAction::Mkdir, &folder, true).await {
             Ok(entry) if entry.kind == EntryKind::Folder => break,
             // Making it says what is wrong, and leaves an event.
             Ok(_) => {

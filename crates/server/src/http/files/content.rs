@@ -9,7 +9,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::{Stream, stream};
-use sojourn_domain::id::{ConnectionId, UploadId};
+use sojourn_domain::{
+    files::FileAction,
+    id::{ConnectionId, UploadId},
+};
 use sojourn_gateway::files::{
     EntryKind, FsErrorKind, RemotePath,
     session::{FileError, FileSession, Landing, Reading, Stage},
@@ -72,7 +75,8 @@ async fn download(
     let path = of_query(query, None)?;
     let inline = flag(query, "inline")?.unwrap_or(false) && !flag(query, "download")?.unwrap_or(false);
     let used = enter(&state, &actor, connection, &headers, query).await?;
-    let entry = match used.session.stat(&path, true).await {
+    let wanted = if method == Method::HEAD { FileAction::Browse } else { FileAction::Download };
+    let entry = match used.session.stat_to(wanted, &path, true).await {
         Ok(entry) => entry,
         Err(error) => return Err(tried(&used.session, &path, &method, error).await),
     };
@@ -232,7 +236,7 @@ async fn put(
     let conditional = headers.contains_key(header::IF_MATCH);
     let mut body = Pieces::new(body);
     if conditional {
-        let tag = match used.session.stat(&path, true).await {
+        let tag = match used.session.stat_to(FileAction::Upload, &path, true).await {
             Ok(entry) => etag(entry.size, entry.modified),
             Err(FileError::Target(error)) if error.kind == FsErrorKind::NotFound => String::new(),
             Err(error) => return Err(error.into()),

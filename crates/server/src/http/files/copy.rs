@@ -4,7 +4,10 @@
 //! what is on its way.
 
 use axum::{extract::RawQuery, http::HeaderMap, response::Response};
-use sojourn_domain::id::{ConnectionId, UploadId};
+use sojourn_domain::{
+    files::FileAction,
+    id::{ConnectionId, UploadId},
+};
 use sojourn_gateway::files::{
     Entry, EntryKind, FsError, FsErrorKind, RemotePath,
     session::{FileError, FileSession, Landing, Stage},
@@ -76,9 +79,15 @@ async fn copy(
         Some(other) => enter(&state, &actor, other, &headers, query.as_deref()).await?,
         None => source.clone(),
     };
-    let entry = source.session.stat(&from, true).await?;
+    // Copied by the target itself, or through here: then it is fetched and sent.
+    let (reads, writes) = if other.is_none() && source.session.capabilities().copy {
+        (FileAction::Copy, FileAction::Copy)
+    } else {
+        (FileAction::Download, FileAction::Upload)
+    };
+    let entry = source.session.stat_to(reads, &from, true).await?;
     // A folder is merged with one that exists, where that is wished for.
-    match target.session.stat(&to, false).await {
+    match target.session.stat_to(writes, &to, false).await {
         Ok(there)
             if !request.overwrite
                 || (there.kind == EntryKind::Folder) != (entry.kind == EntryKind::Folder) =>
@@ -174,7 +183,7 @@ impl Copying {
 
     /// Nothing stands there.
     async fn free(&self, place: &RemotePath) -> Result<(), FileError> {
-        match self.target.stat(place, false).await {
+        match self.target.stat_to(FileAction::Copy, place, false).await {
             Ok(_) => Err(FsError::of(FsErrorKind::Exists).into()),
             Err(FileError::Target(error)) if error.kind == FsErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),

@@ -199,7 +199,7 @@ pub(super) async fn each(
     let mut tally = Tally::default();
     for path in paths {
         let mut walk = Walk::new(work.order());
-        match session.stat(&path, false).await {
+        match session.glance(&path, false).await {
             Ok(entry) => {
                 let step = Step { path, kind: entry.kind, entry: Some(entry) };
                 walk.begin(step, recursive);
