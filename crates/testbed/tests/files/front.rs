@@ -1,9 +1,6 @@
 //! Our own SFTP server, as people's own clients use it: what arrives on the target, and what is written down of it.
 
-use std::{
-    collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use serde_json::{Value, json};
 use sojourn_testbed::{
@@ -14,7 +11,8 @@ use sojourn_testbed::{
     wait,
 };
 
-const LIMIT: Duration = Duration::from_secs(180);
+use crate::clients::{LIMIT, rclone_moves, same};
+
 const PARAMIKO: &str = include_str!("front_client.py");
 
 /// A connection of files alone to the bed's target, and the way to it.
@@ -202,19 +200,14 @@ fn scp_and_rclone_move_trees_both_ways() {
         random(&tree.join(format!("a/f{size}")), size * 50_001);
     }
     fs::write(tree.join("a/b/with ü"), "x").unwrap();
-    let same = |other: &Path| {
-        let mut command = Command::new("diff");
-        command.arg("-r").arg(&tree).arg(other);
-        run::output(command, LIMIT).ok();
-    };
     let mut up = way.scp();
     up.arg("-rp").arg(&tree).arg(way.remote("tree"));
     run::output(up, LIMIT).ok();
-    same(&home.join("tree"));
+    same(&tree, &home.join("tree"));
     let mut down = way.scp();
     down.arg("-r").arg(way.remote("tree")).arg(local.path().join("back"));
     run::output(down, LIMIT).ok();
-    same(&local.path().join("back"));
+    same(&tree, &local.path().join("back"));
     let session = ended(&bed, "nas");
     let whole: BTreeMap<String, Value> = events(&bed, &session)
         .into_iter()
@@ -224,36 +217,11 @@ fn scp_and_rclone_move_trees_both_ways() {
     assert_eq!(whole.len(), 13);
     assert!(whole.values().all(Value::is_string), "{whole:?}");
 
-    if run::output(which("rclone"), LIMIT).code != Some(0) {
-        sojourn_testbed::skip::part("no rclone");
-        return;
-    }
-    let remote = format!(
-        ":sftp,host=127.0.0.1,port={},user=alice+nas,key_file={},shell_type=none:{}",
-        way.address().port(),
-        bed.target.account().key.display(),
-        home.join("rc").display()
-    );
-    let rclone = |arguments: &[&str]| {
-        let mut command = Command::new("rclone");
-        command.args(["--config", "/dev/null"]).args(arguments);
-        run::output(command, LIMIT).ok()
-    };
-    let (from, back) = (tree.display().to_string(), local.path().join("rc").display().to_string());
-    rclone(&["sync", &from, &remote]);
-    same(&home.join("rc"));
-    rclone(&["sync", &remote, &back]);
-    same(Path::new(&back));
-    rclone(&["check", "--download", &from, &remote]);
+    let (key, folder) = (&bed.target.account().key, home.join("rc"));
+    rclone_moves(&way, key, &tree, &folder.display().to_string(), &folder);
     let answer = bed.admin().get("/file-sessions?limit=2000");
     let failed = answer["sessions"].as_array().unwrap().iter().map(|session| session["failedCount"].as_u64());
     assert!(failed.clone().all(|failed| failed == Some(0)), "{answer}");
-}
-
-fn which(program: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("command -v {program}"));
-    command
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a failed step fails the test")]
 
 mod browser;
+mod clients;
 mod front;
 mod taps;
 mod targets;

@@ -1,12 +1,7 @@
 //! The same operations on a target of each protocol, through the browser's API and with people's own clients through our SFTP
 //! server: what is on the target's disk, what the target itself logged, and what is written down.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
 use sojourn_testbed::{
@@ -15,16 +10,42 @@ use sojourn_testbed::{
     ftpd::{Ftpd, Kind},
     run,
     samba::{Protection, Samba},
-    skip,
     ssh_client::Way,
 };
 
-use crate::browser::{
-    house::{Page, events_of, sha256},
-    told,
+use crate::{
+    browser::{
+        house::{Page, events_of, sha256},
+        told,
+    },
+    clients::{LIMIT, library_does_everything, rclone_moves, same},
 };
 
-const LIMIT: Duration = Duration::from_secs(180);
+/// What `target_client.py` does.
+const PARAMIKO: [&str; 10] = [
+    "mkdir ~/p ok",
+    "upload ~/p/up ok",
+    "download ~/p/up ok",
+    "download ~/p/up ok",
+    "upload ~/p/up ok",
+    "rename ~/p/up ~/p/moved ok",
+    "browse ~/p ok",
+    "download ~/p/missing failed",
+    "delete ~/p/moved ok",
+    "delete ~/p ok",
+];
+const ASYNCSSH: [&str; 10] = [
+    "mkdir ~/a ok",
+    "upload ~/a/up ok",
+    "download ~/a/up ok",
+    "upload ~/a/put ok",
+    "download ~/a/put ok",
+    "rename ~/a/put ~/a/moved ok",
+    "browse ~/a ok",
+    "delete ~/a/moved ok",
+    "delete ~/a/up ok",
+    "delete ~/a ok",
+];
 
 enum Server {
     Ftp(Ftpd),
@@ -203,7 +224,6 @@ fn everything_with_clients(bed: &Bed, peer: &Peer) {
         fs::write(tree.join(format!("a/f{size}")), &content[..size * 40_001]).unwrap();
     }
     fs::write(tree.join("a/b/with ü"), "x").unwrap();
-    let same = |other: &Path| same(&tree, other);
 
     let folder = &peer.remote;
     let batch = format!(
@@ -233,41 +253,30 @@ fn everything_with_clients(bed: &Bed, peer: &Peer) {
     let mut up = way.scp();
     up.arg("-r").arg(&tree).arg(way.remote(&format!("{folder}/scp")));
     run::output(up, LIMIT).ok();
-    same(&peer.disk.join("scp"));
+    same(&tree, &peer.disk.join("scp"));
     let mut down = way.scp();
     down.arg("-r").arg(way.remote(&format!("{folder}/scp"))).arg(local.path().join("scp"));
     run::output(down, LIMIT).ok();
-    same(&local.path().join("scp"));
+    same(&tree, &local.path().join("scp"));
 
-    let mut rclone = Command::new("rclone");
-    rclone.arg("version");
-    if !matches!(rclone.output(), Ok(output) if output.status.success()) {
-        skip::part("no rclone");
-        return;
+    let key = &bed.target.account().key;
+    rclone_moves(&way, key, &tree, &format!("{folder}/rc"), &peer.disk.join("rc"));
+
+    for (library, own) in [("paramiko", &PARAMIKO[..]), ("asyncssh", &ASYNCSSH[..])] {
+        if !library_does_everything(library, &way, key, folder, &peer.disk) {
+            return;
+        }
+        let session = bed.admin().get(&format!("/file-sessions?limit=1&connectionId={}", peer.connection));
+        let events = events_of(bed, &text(&session["sessions"][0]["id"]));
+        assert_eq!(told(&events, folder), own, "{library} with {}: {events:#?}", peer.name);
+        // What went through in order is hashed, however many requests it was.
+        let whole = |event: &&Value| event["size"] == 2_000_003 && event["sha256"].is_string();
+        assert_eq!(
+            events.iter().filter(whole).count(),
+            if library == "paramiko" { 2 } else { 4 },
+            "{events:#?}"
+        );
     }
-    let remote = format!(
-        ":sftp,host=127.0.0.1,port={},user=alice+{},key_file={},shell_type=none:{folder}/rc",
-        way.address().port(),
-        peer.name,
-        bed.target.account().key.display(),
-    );
-    let rclone = |arguments: &[&str]| {
-        let mut command = Command::new("rclone");
-        command.args(["--config", "/dev/null"]).args(arguments);
-        run::output(command, LIMIT).ok()
-    };
-    let (from, back) = (tree.display().to_string(), local.path().join("rc").display().to_string());
-    rclone(&["sync", &from, &remote]);
-    same(&peer.disk.join("rc"));
-    rclone(&["sync", &remote, &back]);
-    same(Path::new(&back));
-}
-
-/// Two trees hold the same.
-fn same(one: &Path, other: &Path) {
-    let mut command = Command::new("diff");
-    command.arg("-r").arg(one).arg(other);
-    run::output(command, LIMIT).ok();
 }
 
 fn everything(peer: impl FnOnce(&Bed) -> Option<Peer>) {
