@@ -10,8 +10,10 @@ pub mod hostnames;
 pub mod imports;
 #[path = "../../crates/sensor/src/leases/mod.rs"]
 pub mod leases;
-#[path = "../../crates/gateway/src/protocols/telnet/codec.rs"]
-pub mod telnet;
 #[path = "../../crates/gateway/src/front/sftp/wire.rs"]
 #[expect(dead_code, reason = "the answers are not fuzzed")]
 pub mod sftp_front;
+#[path = "../../crates/gateway/src/protocols/telnet/codec.rs"]
+pub mod telnet;
+
+pub mod files;

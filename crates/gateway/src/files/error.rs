@@ -2,10 +2,6 @@
 
 use std::fmt;
 
-use sojourn_domain::access::EndReason;
-
-use crate::protocols::ConnectError;
-
 /// The longest sentence that is kept of a target's own words, in characters.
 const LONGEST: usize = 300;
 
@@ -106,28 +102,6 @@ impl fmt::Display for FsError {
 }
 
 impl std::error::Error for FsError {}
-
-/// A connection that had to be made anew, and was not.
-impl From<ConnectError> for FsError {
-    fn from(error: ConnectError) -> Self {
-        let kind = match error.reason {
-            EndReason::LoginRefused | EndReason::HostKey | EndReason::Denied => FsErrorKind::Denied,
-            EndReason::Closed
-            | EndReason::ClientLost
-            | EndReason::TargetLost
-            | EndReason::Unreachable
-            | EndReason::Terminated
-            | EndReason::Revoked
-            | EndReason::Idle
-            | EndReason::TimeLimit
-            | EndReason::RecordingFailed
-            | EndReason::ServerStopped
-            | EndReason::ServerDied
-            | EndReason::Failed => FsErrorKind::Lost,
-        };
-        Self::new(kind, error.message)
-    }
-}
 
 /// Without anything that steers a terminal or a line of a log, and cut where it is long.
 fn harmless(text: &str) -> String {

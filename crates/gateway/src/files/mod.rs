@@ -61,6 +61,28 @@ pub async fn open_with(
     }
 }
 
+/// A connection that had to be made anew, and was not.
+impl From<ConnectError> for FsError {
+    fn from(error: ConnectError) -> Self {
+        let kind = match error.reason {
+            EndReason::LoginRefused | EndReason::HostKey | EndReason::Denied => FsErrorKind::Denied,
+            EndReason::Closed
+            | EndReason::ClientLost
+            | EndReason::TargetLost
+            | EndReason::Unreachable
+            | EndReason::Terminated
+            | EndReason::Revoked
+            | EndReason::Idle
+            | EndReason::TimeLimit
+            | EndReason::RecordingFailed
+            | EndReason::ServerStopped
+            | EndReason::ServerDied
+            | EndReason::Failed => FsErrorKind::Lost,
+        };
+        Self::new(kind, error.message)
+    }
+}
+
 /// Where a user begins: the connection's own start folder, seen from where the target puts its users.
 fn start_folder(home: &RemotePath, target: &Target) -> RemotePath {
     home.resolve(target.options.root.as_bytes()).unwrap_or_else(|error| {
