@@ -62,7 +62,11 @@ struct ChunkQuery {
 #[utoipa::path(
     post, path = "/sessions/rdp-session", tag = "sessions", operation_id = "begin_supplied_session",
     request_body = NewDesktopSession,
-    responses((status = 200, body = DesktopSession))
+    responses(
+        (status = 200, body = DesktopSession),
+        (status = 404, description = "There is no such connection for this user", content_type = "application/problem+json",
+         body = crate::http::problem::ProblemBody)
+    )
 )]
 async fn begin(
     Known { state, actor }: Known,
