@@ -188,7 +188,7 @@ fn served_here(pass: &dyn Pass) -> bool {
 
 fn forbidden(pass: &dyn Pass, wishes: &Wishes, what: &What) -> Option<&'static str> {
     if pass.protocol().is_desktop() {
-        return Some("this connection is a desktop: open it in the browser");
+        return Some("this connection is a desktop: it has no terminal and no files");
     }
     if pass.protocol() == Protocol::Telnet {
         let terminal = *what == What::Shell && wishes.pty.is_some();
