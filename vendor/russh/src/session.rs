@@ -151,7 +151,8 @@ impl<C> CommonSession<C> {
 
     pub fn newkeys(&mut self, newkeys: NewKeys) {
         if let Some(ref mut enc) = self.encrypted {
-            enc.exchange = Some(newkeys.exchange);
+            // What was said is in the keys; it is not needed again.
+            enc.exchange = Some(Exchange::default());
             enc.kex = newkeys.kex;
             enc.key = newkeys.key;
             enc.client_mac = newkeys.names.client_mac;
@@ -165,6 +166,13 @@ impl<C> CommonSession<C> {
             enc.client_compression
                 .init_compress(self.packet_writer.compress());
             enc.server_compression.init_decompress(&mut enc.decompress);
+        }
+    }
+
+    /// Frees what was said in the first key exchange: it is in the keys.
+    pub(crate) fn forget_exchange(&mut self) {
+        if let Some(enc) = &mut self.encrypted {
+            enc.exchange = Some(Exchange::default());
         }
     }
 

@@ -17,7 +17,7 @@
 
 use std::convert::TryInto;
 
-#[cfg(feature = "aws-lc-rs")]
+#[cfg(not(feature = "ring"))]
 use aws_lc_rs::{
     aead::{
         Aad, Algorithm, BoundKey, NONCE_LEN, Nonce as AeadNonce, NonceSequence,
@@ -26,7 +26,7 @@ use aws_lc_rs::{
     error::Unspecified,
 };
 use rand_core::Rng;
-#[cfg(all(not(feature = "aws-lc-rs"), feature = "ring"))]
+#[cfg(feature = "ring")]
 use ring::{
     aead::{
         Aad, Algorithm, BoundKey, NONCE_LEN, Nonce as AeadNonce, NonceSequence,

@@ -868,8 +868,8 @@ mod tests {
             compression: Cow::Owned(vec![compression::NONE]),
         };
         let config = Arc::new(config);
-        let (priority_sender, priority_receiver) = tokio::sync::mpsc::unbounded_channel();
-        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let (priority_sender, priority_receiver) = crate::parcels::unbounded_channel();
+        let (sender, receiver) = crate::parcels::channel(1);
         let handle = Handle {
             priority_sender,
             sender,

@@ -1131,8 +1131,8 @@ where
 
     // Reading SSH id and allocating a session.
     let mut stream = SshRead::new(stream);
-    let (priority_sender, priority_receiver) = tokio::sync::mpsc::unbounded_channel();
-    let (sender, receiver) = tokio::sync::mpsc::channel(config.event_buffer_size);
+    let (priority_sender, priority_receiver) = crate::parcels::unbounded_channel();
+    let (sender, receiver) = crate::parcels::channel(config.event_buffer_size);
     let handle = server::session::Handle {
         priority_sender,
         sender,
@@ -1316,6 +1316,7 @@ async fn reply<H: Handler + Send>(
                         );
 
                         session.maybe_send_ext_info()?;
+                        session.common.forget_exchange();
                     }
 
                     session.kex = SessionKexState::Idle;

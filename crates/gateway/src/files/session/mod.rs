@@ -7,6 +7,7 @@
 //!
 //! It knows neither clients nor protocols.
 
+mod hash;
 mod hub;
 mod journal;
 mod operation;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use sojourn_domain::{
     files::{Denial, Fact, FileAction, FileOutcome},
@@ -12,6 +12,7 @@ use tokio::{sync::mpsc::OwnedPermit, time::Instant};
 
 use super::{
     FileError,
+    hash::InOrder,
     journal::{FileEnded, FileJournal, Shared, lock},
 };
 use crate::files::{FsError, RemotePath};
@@ -30,19 +31,8 @@ pub(super) struct Pending {
     place: OwnedPermit<Fact>,
     fact: Fact,
     begun: Instant,
+    /// From the file's beginning on.
     hash: Option<InOrder>,
-}
-
-/// The hash of a file that goes through in order from its beginning.
-struct InOrder {
-    context: Context,
-    bytes: u64,
-}
-
-impl std::fmt::Debug for InOrder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "InOrder({})", self.bytes)
-    }
 }
 
 impl Pending {
@@ -132,7 +122,7 @@ impl Operation {
         if let Some(pending) = lock(&self.pending).as_mut() {
             pending.fact.bytes = Some(0);
             pending.fact.offset = offset;
-            pending.hash = (offset == 0).then(|| InOrder { context: Context::new(&SHA256), bytes: 0 });
+            pending.hash = (offset == 0).then(InOrder::default);
         }
     }
 
@@ -152,14 +142,11 @@ impl Operation {
     }
 
     /// Bytes went past that stand at `offset` in the file.
-    pub(super) fn passed(&self, offset: u64, bytes: &[u8]) {
+    pub(super) fn passed(&self, offset: u64, bytes: &Bytes) {
         let mut pending = lock(&self.pending);
         let Some(pending) = pending.as_mut() else { return };
         match &mut pending.hash {
-            Some(hash) if hash.bytes == offset => {
-                hash.context.update(bytes);
-                hash.bytes += bytes.len() as u64;
-            }
+            Some(hash) if hash.bytes() == offset => hash.pass(bytes),
             Some(_) => pending.hash = None,
             None => {}
         }
@@ -167,21 +154,21 @@ impl Operation {
 
     /// Until where the file went through in order from its beginning.
     pub(super) fn in_order(&self) -> Option<u64> {
-        lock(&self.pending).as_ref().and_then(|pending| pending.hash.as_ref()).map(|hash| hash.bytes)
+        lock(&self.pending).as_ref().and_then(|pending| pending.hash.as_ref()).map(InOrder::bytes)
     }
 
     /// The hash of what went through, where that is the file's first `length` bytes in order.
     pub(super) fn hash_so_far(&self, length: u64) -> Option<String> {
-        let pending = lock(&self.pending);
-        let hash = pending.as_ref()?.hash.as_ref().filter(|hash| hash.bytes == length)?;
-        Some(HEXLOWER.encode(hash.context.clone().finish().as_ref()))
+        let mut pending = lock(&self.pending);
+        let hash = pending.as_mut()?.hash.as_mut().filter(|hash| hash.bytes() == length)?;
+        Some(HEXLOWER.encode(hash.digest()?.as_ref()))
     }
 
     /// It went well. `whole`: the file is what went through in order. Says its hash.
     pub(super) fn done(self, whole: bool) -> Option<String> {
         let mut pending = lock(&self.pending).take()?;
-        let hash = pending.hash.take().filter(|_| whole);
-        let hash = hash.map(|hash| HEXLOWER.encode(hash.context.finish().as_ref()));
+        let hash = pending.hash.take().filter(|_| whole).and_then(|mut hash| hash.digest());
+        let hash = hash.map(|hash| HEXLOWER.encode(hash.as_ref()));
         pending.fact.sha256.clone_from(&hash);
         pending.send(self.journal.shared());
         hash

@@ -9,8 +9,8 @@ use std::task::{ready, Context, Poll};
 
 use futures::FutureExt;
 use tokio::io::AsyncWrite;
-use tokio::sync::mpsc::error::SendError;
-use tokio::sync::mpsc::{self, OwnedPermit};
+use crate::parcels::SendError;
+use crate::parcels::{self, OwnedPermit};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use bytes::Bytes;
@@ -43,7 +43,7 @@ impl Future for WatchNotification {
 }
 
 pub struct ChannelTx<S> {
-    sender: mpsc::Sender<S>,
+    sender: parcels::Sender<S>,
     send_fut: Option<OwnedPermitFuture<S>>,
     id: ChannelId,
     window_size_fut: Option<BoxedThreadsafeFuture<OwnedMutexGuard<u32>>>,
@@ -59,7 +59,7 @@ where
     S: From<(ChannelId, ChannelMsg)> + 'static + Send,
 {
     pub fn new(
-        sender: mpsc::Sender<S>,
+        sender: parcels::Sender<S>,
         id: ChannelId,
         window_size: Arc<Mutex<u32>>,
         window_size_notification: Arc<Notify>,
