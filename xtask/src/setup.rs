@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{self, is_root, program, say};
 
@@ -41,6 +41,18 @@ const NEEDS: &[Need] = &[
         package: "ffmpeg",
         without: "what other programs say of recordings of desktops",
         present: || program("ffprobe").is_some() && program("ffmpeg").is_some(),
+    },
+    Need {
+        name: "libvpx",
+        package: "libvpx-dev",
+        without: "the build itself: desktops are recorded with it",
+        present: || Path::new("/usr/include/vpx/vpx_encoder.h").is_file(),
+    },
+    Need {
+        name: "pkg-config",
+        package: "pkg-config",
+        without: "the build itself: it finds libvpx",
+        present: || program("pkg-config").is_some(),
     },
     Need {
         name: "mkvinfo",
@@ -99,6 +111,66 @@ const NEEDS: &[Need] = &[
         present: || program("telnetd").is_some(),
     },
     Need {
+        name: "TigerVNC",
+        package: "tigervnc-standalone-server",
+        without: "tests with a real desktop",
+        present: || program("Xtigervnc").is_some(),
+    },
+    Need {
+        name: "TigerVNC's passwords",
+        package: "tigervnc-tools",
+        without: "tests with a real desktop",
+        present: || program("tigervncpasswd").is_some(),
+    },
+    Need {
+        name: "xsetroot",
+        package: "x11-xserver-utils",
+        without: "tests with a real desktop",
+        present: || program("xsetroot").is_some(),
+    },
+    Need {
+        name: "xterm",
+        package: "xterm",
+        without: "tests with a real desktop",
+        present: || program("xterm").is_some(),
+    },
+    Need {
+        name: "xclip",
+        package: "xclip",
+        without: "tests with a real desktop",
+        present: || program("xclip").is_some(),
+    },
+    Need {
+        name: "xrdp",
+        package: "xrdp",
+        without: "tests with a real RDP desktop",
+        present: || Path::new("/usr/sbin/xrdp").is_file(),
+    },
+    Need {
+        name: "xrdp's Xorg",
+        package: "xorgxrdp",
+        without: "tests with a real RDP desktop",
+        present: || Path::new("/usr/lib/xorg/modules/libxorgxrdp.so").is_file(),
+    },
+    Need {
+        name: "FreeRDP's shadow server",
+        package: "freerdp2-shadow-x11",
+        without: "tests with a login of RDP before its picture",
+        present: || program("freerdp-shadow-cli").is_some(),
+    },
+    Need {
+        name: "FreeRDP's passwords",
+        package: "winpr-utils",
+        without: "tests with a login of RDP before its picture",
+        present: || program("winpr-hash").is_some(),
+    },
+    Need {
+        name: "Xvfb",
+        package: "xvfb",
+        without: "tests with a login of RDP before its picture",
+        present: || program("Xvfb").is_some(),
+    },
+    Need {
         name: "the Samba server",
         package: "samba",
         without: "tests with a real SMB target",
@@ -155,7 +227,7 @@ const NEEDS: &[Need] = &[
     Need {
         name: "git",
         package: "git",
-        without: "git through the gateway",
+        without: "git through the gateway, and advisories of dependencies",
         present: || program("git").is_some(),
     },
     Need {
@@ -173,7 +245,7 @@ const NEEDS: &[Need] = &[
     Need {
         name: "Python with venv",
         package: "python3-venv",
-        without: "the API's conformance test, tests with an S3 server, paramiko and asyncssh",
+        without: "the API's conformance test, tests with an S3 server, paramiko and asyncssh, advisories of dependencies",
         present: || {
             Command::new("python3")
                 .args(["-c", "import venv, ensurepip"])
@@ -188,6 +260,32 @@ const NEEDS: &[Need] = &[
         present: || program("c++").is_some() || program("g++").is_some(),
     },
 ];
+
+/// What must be free for files that tests make: some send half a gigabyte both ways, several at once.
+const ROOM_GB: f64 = 4.0;
+/// What a build from nothing takes besides.
+const BUILD_GB: f64 = 14.0;
+
+/// Refuses to begin where the disk is about to be full: most tests would fail, each after its own limit.
+pub(crate) fn room_on_disk() -> Result<()> {
+    for place in [std::env::temp_dir(), shell::target()] {
+        // Not there before the first build.
+        let Some(place) = place.ancestors().find(|place| place.is_dir()) else { continue };
+        let said = shell::output(Command::new("df").arg("-Pk").arg(place))?;
+        let kib = said.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<f64>().ok());
+        let free = kib.with_context(|| format!("df says of {}: {said}", place.display()))? * 1024.0 / 1e9;
+        if free < ROOM_GB {
+            bail!("{free:.1} GB are free at {}; the tests need {ROOM_GB} GB", place.display());
+        }
+        if free < ROOM_GB + BUILD_GB {
+            println!(
+                "{free:.1} GB are free at {}; a build from nothing takes {BUILD_GB} GB",
+                place.display()
+            );
+        }
+    }
+    Ok(())
+}
 
 /// Installs what is missing when that is possible, and returns what is missing after that.
 pub(crate) fn setup() -> Result<Vec<&'static Need>> {

@@ -35,6 +35,10 @@ pub(crate) fn built(name: &str) -> PathBuf {
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    if in_ci() {
+        // Nothing is built twice there: what the next build could use is time and disk for nothing.
+        command.env("CARGO_INCREMENTAL", "0");
+    }
     command
 }
 

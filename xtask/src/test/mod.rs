@@ -6,6 +6,7 @@
 
 pub(crate) mod conformance;
 mod counts;
+mod deny;
 mod fuzz;
 
 use std::{
@@ -46,8 +47,14 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", what: "rules that no compiler checks", needs: &[], run: tidy_up },
     Step { name: "fmt", what: "formatting", needs: &[], run: fmt },
     Step { name: "web", what: "the web UI: types and tests", needs: &[], run: web_ui },
-    Step { name: "build", what: "the server with the web UI in it, and all tests", needs: &[], run: build },
-    Step { name: "clippy", what: "lints", needs: &[], run: clippy },
+    Step {
+        name: "build",
+        what: "the server with the web UI in it, and all tests",
+        needs: &["setup"],
+        run: build,
+    },
+    Step { name: "clippy", what: "lints", needs: &["setup"], run: clippy },
+    Step { name: "deny", what: "licences and advisories of dependencies", needs: &[], run: deny::deny },
     Step { name: "rust", what: "unit, property and integration tests", needs: &["build"], run: rust },
     Step { name: "openapi", what: "openapi.json against the server", needs: &["build"], run: golden },
     Step {
@@ -56,7 +63,7 @@ const STEPS: &[Step] = &[
         needs: &["build"],
         run: conformance::conformance,
     },
-    Step { name: "fuzz", what: "a short run of every fuzz target", needs: &[], run: fuzz::fuzz },
+    Step { name: "fuzz", what: "a short run of every fuzz target", needs: &["setup"], run: fuzz::fuzz },
     Step { name: "e2e", what: "the web UI in a browser", needs: &["web", "build"], run: e2e },
 ];
 
@@ -150,6 +157,7 @@ impl Outcome {
 }
 
 fn set_up() -> Result<Outcome> {
+    setup::room_on_disk()?;
     let missing = setup::setup()?;
     for need in &missing {
         println!("missing: {} (does not run: {})", need.name, need.without);
@@ -210,6 +218,8 @@ fn build() -> Result<Outcome> {
 }
 
 fn rust() -> Result<Outcome> {
+    // What is built takes most of it.
+    setup::room_on_disk()?;
     let mut command = cargo();
     command.args(["test", "--locked", "--workspace", "--no-fail-fast"]).env("SOJOURN_BIN", sojourn(false));
     let postgres = Postgres::start()?;
