@@ -88,13 +88,16 @@ test('a terminal is typed into, resized, split and searched', async ({ page, con
   await open(page);
   await page.keyboard.type('echo over the wire\r');
   await expect(screen(page)).toContainText(/over the wire[\s\S]*over the wire/);
+  const footer = page.locator('section[aria-label^="Terminal"] footer');
+  const size = async () => (await footer.innerText()).match(/(\d+) × (\d+)/)!.slice(1).map(Number);
+  const [cols, rows] = await size();
   await page.setViewportSize({ width: 1000, height: 600 });
-  const size = page.locator('section[aria-label^="Terminal"] footer');
-  await expect(size).not.toContainText('80 × 24');
+  // Both are less than they were: the page has taken its new size, and the terminal with it.
+  await expect.poll(async () => (await size()).every((now, at) => now < [cols, rows][at])).toBe(true);
   if (!mock) {
-    const [cols, rows] = (await size.innerText()).match(/(\d+) × (\d+)/)!.slice(1);
+    const [narrow, low] = await size();
     await page.keyboard.type('stty size\r');
-    await expect(screen(page)).toContainText(`${rows} ${cols}`);
+    await expect(screen(page)).toContainText(`${low} ${narrow}`);
   }
   await page.keyboard.press('Control+Shift+F');
   await page.getByRole('searchbox', { name: 'Find in the terminal' }).fill('wire');

@@ -67,6 +67,20 @@ pub(crate) struct Accounts {
     pub(crate) list: Vec<Account>,
 }
 
+/// Whoever adds a user to this machine meanwhile makes and removes locks there, over which a copy stumbles.
+fn copy_etc(copy: &Path) {
+    const ATTEMPTS: u32 = 5;
+    let mut failed = String::new();
+    for _ in 0..ATTEMPTS {
+        match run(Command::new("cp").args(["-a", "/etc"]).arg(copy)) {
+            Ok(_) => return,
+            Err(error) => failed = error,
+        }
+        fs::remove_dir_all(copy).expect("half a copy, to be removed");
+    }
+    panic!("a copy of /etc: {failed}");
+}
+
 impl Accounts {
     /// Makes users by name and shell. The directory is the caller's to remove.
     pub(crate) fn new(prefix: &str, users: &[(&str, &str)]) -> Self {
@@ -74,7 +88,7 @@ impl Accounts {
         let directory = tempfile::Builder::new().prefix(prefix).tempdir().expect("a directory").keep();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("permissions");
         let copy = directory.join("etc");
-        run(Command::new("cp").args(["-a", "/etc"]).arg(&copy)).expect("a copy of /etc");
+        copy_etc(&copy);
         let mut accounts = Self { directory, list: Vec::new() };
         let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
         let (mut passwd, mut shadow, mut group) =

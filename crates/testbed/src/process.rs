@@ -77,6 +77,12 @@ impl Installation {
         self
     }
 
+    /// Keeps recordings as files in its data directory, whatever else it stands on.
+    pub fn keeping_local_files(mut self) -> Self {
+        self.environment.retain(|(name, _)| name != "SOJOURN_OBJECTS");
+        self
+    }
+
     /// On a host of a test network.
     pub fn on(host: &Host) -> Self {
         Self { namespace: Some(host.namespace().to_owned()), ..Self::new() }

@@ -125,7 +125,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            sync_every: Elapsed::from_millis(250),
+            sync_every: Elapsed::from_millis(400),
             queue_bytes: 1024 * 1024,
             queue_total_bytes: 64 * 1024 * 1024,
             segment_bytes: 64 * 1024 * 1024,

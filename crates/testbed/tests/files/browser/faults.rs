@@ -147,7 +147,8 @@ fn a_target_that_goes_away_is_told() {
     let mut page = Page::new(&bed, "target-gone");
     page.connection = text(&made["id"]);
     let file = account.home.join("gone.bin");
-    let content = pattern(2_000_000);
+    // Much more than may be under way to the target before it has to confirm some of it.
+    let content = pattern(16_000_000);
     let id =
         text(&page.post("uploads", json!({"path": file, "size": content.len()})).expect(201).json()["id"]);
     page.piece(&id, 0, &content[..500_000]).expect(200);
