@@ -17,3 +17,20 @@ pub mod sftp_front;
 pub mod telnet;
 
 pub mod files;
+
+#[path = "../../crates/gateway/src/protocols/vnc/pixels.rs"]
+pub mod pixels;
+#[path = "../../crates/gateway/src/protocols/vnc/browser.rs"]
+pub mod vnc_browser;
+#[path = "../../crates/gateway/src/protocols/vnc/downward.rs"]
+pub mod vnc_downward;
+#[path = "../../crates/gateway/src/protocols/vnc/handshake.rs"]
+pub mod vnc_handshake;
+#[path = "../../crates/gateway/src/protocols/vnc/upward.rs"]
+pub mod vnc_upward;
+/// As its neighbours call it.
+pub use self::vnc_downward as downward;
+#[path = "../../crates/gateway/src/protocols/vnc/picture.rs"]
+pub mod vnc_picture;
+#[path = "../../crates/gateway/src/protocols/vnc/viewer.rs"]
+pub mod vnc_viewer;

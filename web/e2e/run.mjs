@@ -5,12 +5,12 @@
 //   a host there from the start, and another one appears when a test asks for it. Without root no source runs, and the
 //   host is reported through the API.
 // - neither: the mock of the development server, on what was last built.
-// A server that was started here finds an OpenSSH server and Samba beside it, in SOJOURN_E2E_SSH and SOJOURN_E2E_SMB as
-// JSON; for one that runs already they may be given. SOJOURN_E2E_APPEAR_CMD, where given, is the shell command that makes a host appear.
+// A server that was started here finds an OpenSSH server, Samba, a TigerVNC desktop and one over RDP beside it, in SOJOURN_E2E_SSH,
+// SOJOURN_E2E_SMB, SOJOURN_E2E_VNC and SOJOURN_E2E_RDP as JSON; for one that runs already they may be given. SOJOURN_E2E_APPEAR_CMD, where given, is the shell command that makes a host appear.
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const web = new URL('..', import.meta.url).pathname;
@@ -118,6 +118,63 @@ function smbd(prefix) {
   }
 }
 
+/** Starts a desktop of one colour on the loopback, with a terminal in its corner: each line typed there is the desktop's next colour. */
+async function xvnc(prefix) {
+  if (env.SOJOURN_E2E_VNC || !existsSync('/usr/bin/Xtigervnc') || !existsSync('/usr/bin/xterm')) {
+    if (!env.SOJOURN_E2E_VNC) console.log('no TigerVNC or no xterm here: no desktop is opened');
+    return;
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'sojourn-e2e-vnc-'));
+  undo.push(() => rmSync(folder, { recursive: true, force: true }));
+  const [port, password] = [10_000 + (process.pid % 10_000), 'tigers!!'];
+  // In a process group of its own, which ends as a whole.
+  const apart = (program, args, stdio, extra = {}) => {
+    const [first, ...rest] = [...prefix, program, ...args];
+    const child = spawn(first, rest, { stdio, detached: true, cwd: folder, env: { ...env, ...extra } });
+    child.on('error', () => {});
+    undo.push(() => process.kill(-child.pid, 'SIGTERM'));
+    return child;
+  };
+  try {
+    writeFileSync(join(folder, 'password'), execFileSync('tigervncpasswd', ['-f'], { input: `${password}\n` }));
+    const options = ['-interface', '127.0.0.1', '-SecurityTypes', 'VncAuth', '-geometry', '800x600', '-depth', '24', '-nolisten', 'tcp', '-ac', '-br', '-AlwaysShared', '-BlacklistThreshold', '1000'];
+    const server = apart('/usr/bin/Xtigervnc', ['-displayfd', '1', '-rfbport', String(port), '-PasswordFile', join(folder, 'password'), ...options], ['ignore', 'pipe', 'ignore']);
+    const display = await new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error('Xtigervnc did not get ready')), 30_000);
+      server.on('exit', (code) => reject(new Error(`Xtigervnc ended with ${code}`)));
+      createInterface({ input: server.stdout }).once('line', (line) => (clearTimeout(timer), resolve(`:${line}`)));
+    });
+    const extra = { DISPLAY: display };
+    execFileSync(...((line) => [line[0], line.slice(1)])([...prefix, 'xsetroot', '-solid', '#204060']), { env: { ...env, ...extra } });
+    apart('xterm', ['-geometry', '40x8+0+0', '-e', 'sh', '-c', 'while read -r colour; do xsetroot -solid "$colour"; done'], 'ignore', extra);
+    env.SOJOURN_E2E_VNC = JSON.stringify({ host: '127.0.0.1', port, password, display });
+  } catch (error) {
+    console.log(`no desktop for the tests: ${String(error.stderr ?? error.message).trim()}`);
+  }
+}
+
+/** Starts the test bed's RDP desktop, which ends when its standard input does. It is built with the tests, beside the server. */
+async function rdp(prefix) {
+  const built = join(dirname(env.SOJOURN_BIN), 'testbed-rdp');
+  if (env.SOJOURN_E2E_RDP || !existsSync(built)) {
+    if (!env.SOJOURN_E2E_RDP) console.log('no testbed-rdp beside the server: no desktop is opened over RDP');
+    return;
+  }
+  const [program, ...args] = [...prefix, built];
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  undo.push(() => child.stdin.end());
+  try {
+    env.SOJOURN_E2E_RDP = await new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error('testbed-rdp did not get ready')), 60_000);
+      child.on('error', reject);
+      child.on('exit', (code) => reject(new Error(`testbed-rdp ended with ${code}`)));
+      createInterface({ input: child.stdout }).on('line', (line) => line.startsWith('{') && (clearTimeout(timer), resolve(line)));
+    });
+  } catch (error) {
+    console.log(`no desktop over RDP for the tests: ${error.message}`);
+  }
+}
+
 /** Starts a program and waits for lines that it prints. */
 function start(program, args, extra, wanted) {
   return new Promise((resolve, reject) => {
@@ -153,6 +210,8 @@ async function main() {
     env.SOJOURN_SETUP_CODE = ready.code;
     sshd(prefix);
     smbd(prefix);
+    await xvnc(prefix);
+    await rdp(prefix);
   } else if (!env.SOJOURN_URL) {
     console.log('neither SOJOURN_URL nor SOJOURN_BIN is set: testing against the mock');
     env.SOJOURN_SETUP_CODE = 'mock-code';

@@ -19,6 +19,7 @@ const routes: [RegExp, string | null, Loader][] = [
   [/^\/presence\/events$/, 'presence.view', () => import('./pages/presence/Events.svelte')],
   [/^\/connect$/, 'connections.use|connections.create|connections.edit_any', () => import('./pages/connect/Connect.svelte')],
   [/^\/terminal$/, 'connections.use|connections.create|connections.edit_any', () => import('./pages/terminal/Terminal.svelte')],
+  [/^\/desktop\/(?<id>[^/]+)$/, 'connections.use|connections.create|connections.edit_any', () => import('./pages/desktop/Desktop.svelte')],
   [/^\/files$/, 'connections.use|connections.create|connections.edit_any', () => import('./pages/files/Files.svelte')],
   [/^\/files\/(?<id>[^/]+)$/, 'connections.use|connections.create|connections.edit_any', () => import('./pages/files/Files.svelte')],
   [/^\/sessions$/, SEE_SESSIONS, () => import('./pages/sessions/Sessions.svelte')],

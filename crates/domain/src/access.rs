@@ -74,6 +74,8 @@ words! {
         Smb = "smb",
         /// A desktop, as MS-RDPBCGR has it.
         Rdp = "rdp",
+        /// A desktop, as RFC 6143 has it.
+        Vnc = "vnc",
     }
 }
 
@@ -87,6 +89,7 @@ impl Protocol {
             Self::Ftp => Permission::ProtocolsFtp,
             Self::Smb => Permission::ProtocolsSmb,
             Self::Rdp => Permission::ProtocolsRdp,
+            Self::Vnc => Permission::ProtocolsVnc,
         }
     }
 
@@ -97,13 +100,14 @@ impl Protocol {
             Self::Ftp => 21,
             Self::Smb => 445,
             Self::Rdp => 3389,
+            Self::Vnc => 5900,
         }
     }
 
     /// Files are all that it has: nothing can be typed there.
     pub const fn files_only(self) -> bool {
         match self {
-            Self::Ssh | Self::Telnet | Self::Rdp => false,
+            Self::Ssh | Self::Telnet | Self::Rdp | Self::Vnc => false,
             Self::Sftp | Self::Ftp | Self::Smb => true,
         }
     }
@@ -111,7 +115,7 @@ impl Protocol {
     /// It shows a desktop, and has neither terminals nor files.
     pub const fn is_desktop(self) -> bool {
         match self {
-            Self::Rdp => true,
+            Self::Rdp | Self::Vnc => true,
             Self::Ssh | Self::Telnet | Self::Sftp | Self::Ftp | Self::Smb => false,
         }
     }
@@ -138,6 +142,26 @@ words! {
 pub struct InputKind(String);
 
 impl InputKind {
+    /// A button of the mouse went down.
+    pub fn click() -> Self {
+        Self("click".to_owned())
+    }
+
+    /// A key went down.
+    pub fn key() -> Self {
+        Self("key".to_owned())
+    }
+
+    /// The pointer went somewhere else.
+    pub fn moved() -> Self {
+        Self("move".to_owned())
+    }
+
+    /// The wheel was turned.
+    pub fn scroll() -> Self {
+        Self("scroll".to_owned())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -267,6 +291,8 @@ pub struct ConnectionPolicy {
     pub allow_files: bool,
     /// What may be done with files, where they are allowed.
     pub files: FilePolicy,
+    /// What may be done on a desktop.
+    pub desktop: DesktopPolicy,
     /// The user is told when somebody watches.
     pub tell_watched: bool,
     #[serde(with = "seconds")]
@@ -285,10 +311,29 @@ impl Default for ConnectionPolicy {
             allow_agent: false,
             allow_files: true,
             files: FilePolicy::default(),
+            desktop: DesktopPolicy::default(),
             tell_watched: true,
             idle_limit_seconds: None,
             time_limit_seconds: None,
         }
+    }
+}
+
+/// What may be done on a desktop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct DesktopPolicy {
+    /// It is looked at: no key, no pointer and no text goes to the target.
+    pub view_only: bool,
+    /// What is copied on the desktop may come to the user's clipboard.
+    pub allow_copy: bool,
+    /// The user's clipboard may go to the desktop.
+    pub allow_paste: bool,
+}
+
+impl Default for DesktopPolicy {
+    fn default() -> Self {
+        Self { view_only: false, allow_copy: true, allow_paste: true }
     }
 }
 
@@ -328,7 +373,7 @@ mod tests {
             assert_eq!(protocol.key().parse(), Ok(*protocol));
         }
         let error = "gopher".parse::<Protocol>().unwrap_err().to_string();
-        assert_eq!(error, "\"gopher\" is not one of ssh, telnet, sftp, ftp, smb, rdp");
+        assert_eq!(error, "\"gopher\" is not one of ssh, telnet, sftp, ftp, smb, rdp, vnc");
     }
 
     #[test]

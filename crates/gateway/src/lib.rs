@@ -9,4 +9,4 @@ pub mod front;
 pub mod keys;
 pub mod protocols;
 pub mod session;
-mod sinks;
+pub mod sinks;

@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(field(AuthKind::Password, &given(Some(""), None)), "password");
         assert_eq!(field(AuthKind::Key, &given(None, Some("nonsense"))), "privateKey");
         assert_eq!(field(AuthKind::Agent, &given(Some("x"), None)), "password");
-        for protocol in [Protocol::Telnet, Protocol::Ftp, Protocol::Smb, Protocol::Rdp] {
+        for protocol in [Protocol::Telnet, Protocol::Ftp, Protocol::Smb, Protocol::Rdp, Protocol::Vnc] {
             assert_eq!(check_kind(protocol, AuthKind::Key).unwrap_err().field, "auth");
             assert!(check_kind(protocol, AuthKind::None).is_ok());
         }

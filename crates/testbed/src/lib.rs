@@ -19,6 +19,7 @@ pub mod objects;
 pub mod postgres;
 pub mod process;
 pub mod python;
+pub mod rdp;
 pub mod run;
 pub mod samba;
 pub mod skip;
@@ -26,6 +27,7 @@ pub mod ssh_client;
 pub mod sshd;
 pub mod telnetd;
 pub mod tools;
+pub mod vnc;
 pub mod wait;
 
 pub use postgres::{both_databases, free_port};

@@ -81,12 +81,22 @@ impl ConnectionOptions {
     pub fn fitted(mut self, protocol: Protocol) -> Result<Self, BadOption> {
         match protocol {
             Protocol::Ftp => self.tls = Some(self.ftp_tls()),
-            Protocol::Ssh | Protocol::Telnet | Protocol::Sftp | Protocol::Smb | Protocol::Rdp
+            Protocol::Ssh
+            | Protocol::Telnet
+            | Protocol::Sftp
+            | Protocol::Smb
+            | Protocol::Rdp
+            | Protocol::Vnc
                 if self.tls.is_some() =>
             {
                 return Err(bad("tls", "only FTP connections have it"));
             }
-            Protocol::Ssh | Protocol::Telnet | Protocol::Sftp | Protocol::Smb | Protocol::Rdp => {}
+            Protocol::Ssh
+            | Protocol::Telnet
+            | Protocol::Sftp
+            | Protocol::Smb
+            | Protocol::Rdp
+            | Protocol::Vnc => {}
         }
         if protocol != Protocol::Smb {
             let smb_alone = "only SMB connections have it";
@@ -123,7 +133,7 @@ impl ConnectionOptions {
 const fn has_files(protocol: Protocol) -> bool {
     match protocol {
         Protocol::Ssh | Protocol::Sftp | Protocol::Ftp | Protocol::Smb => true,
-        Protocol::Telnet | Protocol::Rdp => false,
+        Protocol::Telnet | Protocol::Rdp | Protocol::Vnc => false,
     }
 }
 
@@ -150,7 +160,7 @@ fn root(path: &str) -> Result<(), BadOption> {
 pub const fn auth_kinds(protocol: Protocol) -> &'static [AuthKind] {
     match protocol {
         Protocol::Ssh | Protocol::Sftp => AuthKind::ALL,
-        Protocol::Telnet | Protocol::Ftp | Protocol::Smb | Protocol::Rdp => {
+        Protocol::Telnet | Protocol::Ftp | Protocol::Smb | Protocol::Rdp | Protocol::Vnc => {
             &[AuthKind::Password, AuthKind::Prompt, AuthKind::None]
         }
     }
@@ -172,7 +182,9 @@ mod tests {
         assert_eq!(read(r#"{"tls":"none"}"#).fitted(Protocol::Sftp).unwrap_err().field, "tls");
         assert_eq!(read(r#"{"share":"a"}"#).fitted(Protocol::Ftp).unwrap_err().field, "share");
         assert_eq!(read(r#"{"domain":"a"}"#).fitted(Protocol::Ssh).unwrap_err().field, "domain");
-        assert_eq!(read(r#"{"root":"/a"}"#).fitted(Protocol::Telnet).unwrap_err().field, "root");
+        for protocol in [Protocol::Telnet, Protocol::Vnc] {
+            assert_eq!(read(r#"{"root":"/a"}"#).fitted(protocol).unwrap_err().field, "root");
+        }
         assert!(
             read(r#"{"share":"Büro 2$","domain":"example.org","root":"/a/b"}"#).fitted(Protocol::Smb).is_ok()
         );
@@ -196,6 +208,7 @@ mod tests {
         let smb = read(r#"{"share":"a","domain":"b","root":"/c"}"#);
         assert_eq!(smb.carried_to(Protocol::Ftp), read(r#"{"root":"/c"}"#));
         assert_eq!(smb.carried_to(Protocol::Telnet), ConnectionOptions::default());
+        assert_eq!(smb.carried_to(Protocol::Vnc), ConnectionOptions::default());
         assert!(smb.carried_to(Protocol::Ssh).fitted(Protocol::Ssh).is_ok());
     }
 }

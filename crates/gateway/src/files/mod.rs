@@ -55,7 +55,7 @@ pub async fn open_with(
         Protocol::Ssh | Protocol::Sftp => sftp::open(target, credential, rules, patience).await,
         Protocol::Ftp => ftp::open(target, credential, rules, patience).await,
         Protocol::Smb => smb::open(target, credential, rules, patience).await,
-        Protocol::Telnet | Protocol::Rdp => {
+        Protocol::Telnet | Protocol::Rdp | Protocol::Vnc => {
             Err(ConnectError::new(EndReason::Denied, "this connection has no files"))
         }
     }

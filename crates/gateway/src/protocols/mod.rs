@@ -5,8 +5,11 @@
 pub mod dial;
 mod kept;
 pub mod probe;
+pub mod rdp;
 pub mod ssh;
 pub mod telnet;
+pub(crate) mod tls;
+pub mod vnc;
 
 use std::{fmt, sync::Arc};
 

@@ -6,8 +6,9 @@ use sojourn_domain::access::{EndReason, Protocol};
 use tokio::time::Instant;
 
 use super::{
-    Credential, HostKeyRule, Target, dial,
+    Credential, HostKeyRule, Target, dial, rdp,
     ssh::{self, SeenKey},
+    vnc,
 };
 use crate::files::{self, Opened};
 
@@ -86,12 +87,14 @@ pub async fn probe(
         Protocol::Ssh | Protocol::Sftp => {
             Probe { reached: true, latency, ..ssh::probe(target, credential, rules).await }
         }
-        Protocol::Telnet | Protocol::Rdp => Probe {
+        Protocol::Telnet => Probe {
             reached: true,
             latency,
             message: "the target answers; its login was not tried".to_owned(),
             ..Probe::unreached(String::new())
         },
+        Protocol::Rdp => Probe { reached: true, latency, ..rdp::probe(target, credential, rules).await },
+        Protocol::Vnc => Probe { reached: true, latency, ..vnc::probe(target, credential, rules).await },
         Protocol::Ftp | Protocol::Smb => {
             Probe { reached: true, latency, ..files(protocol, target, credential, rules).await }
         }

@@ -22,7 +22,7 @@ use super::{
     ends::{
         ClientEnd, ClientEvent, ClientInput, Exit, TargetEnd, TargetEvent, TargetInput, TerminalSize, place,
     },
-    handle::{Control, Ended, Shared, ViewMode},
+    handle::{Control, Ended, Shared, ViewMode, Viewer},
 };
 use crate::files::session::{FileEnded, FileJournal};
 use crate::sinks::{
@@ -30,6 +30,7 @@ use crate::sinks::{
     files::Files,
     recorder::{MustEnd, Tape},
     screen::Screen,
+    witness::Desktop,
 };
 
 /// How long a client that is there may take to read what is left when the session has ended by itself.
@@ -57,6 +58,7 @@ pub(super) struct Actor {
     core: Core,
     tape: Option<Tape>,
     files: Option<Files>,
+    desktop: Option<Desktop>,
     heard: mpsc::Receiver<Control>,
     early: Vec<Control>,
     target: TargetEnd,
@@ -96,6 +98,7 @@ pub(super) struct Parts {
     pub(super) tape: Option<Tape>,
     /// Reads along where files are moved.
     pub(super) files: Option<Files>,
+    pub(super) desktop: Option<Desktop>,
     pub(super) heard: mpsc::Receiver<Control>,
     /// Words from before there was an actor.
     pub(super) early: Vec<Control>,
@@ -128,6 +131,7 @@ impl Actor {
             core,
             tape: parts.tape,
             files: parts.files,
+            desktop: parts.desktop,
             heard: parts.heard,
             early: parts.early,
             target: parts.target,
@@ -142,7 +146,7 @@ impl Actor {
     }
 
     async fn pass(self) -> Outcome {
-        let Self { mut core, mut tape, mut files, mut heard, early, target, client } = self;
+        let Self { mut core, mut tape, mut files, mut desktop, mut heard, early, target, client } = self;
         for word in early {
             core.hear(Some(word));
         }
@@ -165,6 +169,11 @@ impl Actor {
         let journal = files.as_ref().map(Files::journal);
 
         while core.ended.is_none() {
+            // Here too, because where much is going on the wait below begins anew each time.
+            if core.limited() && core.until().is_zero() {
+                core.check_limits();
+                continue;
+            }
             for mark in core.marks.drain(..) {
                 if let Some(tape) = &mut tape {
                     tape.marker(core.shared.elapsed(), &mark);
@@ -201,6 +210,10 @@ impl Actor {
                         client_lost = told.try_send(event).is_err();
                     }
                 }
+                why = failed(desktop.as_mut()) => {
+                    core.hurried = true;
+                    core.end(EndReason::RecordingFailed, &why);
+                }
                 over = ended(journal.as_ref()) => {
                     core.hurried = true;
                     core.end(over.reason, &over.detail);
@@ -232,6 +245,7 @@ impl Actor {
                             }
                             outward = Some(ClientEvent::ErrorOutput(bytes));
                         }
+                        TargetEvent::Touched => core.touch(),
                         TargetEvent::Eof => {
                             output_over = true;
                             outward = Some(ClientEvent::Eof);
@@ -320,6 +334,9 @@ impl Actor {
         if let Some(tape) = tape {
             tape.finish(core.shared.elapsed()).await;
         }
+        if let Some(desktop) = desktop {
+            desktop.finish(core.shared.elapsed()).await;
+        }
         let (sha_in, sha_out) = match hashes {
             Some(hashes) => (Some(hex(hashes.input)), Some(hex(hashes.output))),
             None => (None, None),
@@ -342,6 +359,17 @@ async fn say(told: &mpsc::Sender<ClientEvent>, waiting: Option<ClientEvent>, las
         if told.send(event).await.is_err() {
             return;
         }
+    }
+}
+
+/// When a desktop that must be recorded is not recorded any more; for ever without one.
+async fn failed(desktop: Option<&mut Desktop>) -> String {
+    match desktop {
+        Some(desktop) => {
+            let why = desktop.failed().await;
+            format!("{MustEnd}: {why}")
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -391,20 +419,13 @@ impl Core {
                 self.end(ended.reason, &ended.detail);
             }
             Some(Control::Watch(mut watcher)) => {
-                let does = match watcher.viewer.mode {
-                    ViewMode::Watch => "watches",
-                    ViewMode::Join => "takes part in",
-                };
-                let text = format!("{} {does} this session", watcher.viewer.name);
-                if self.tell_watched {
-                    self.notices.push(text.clone());
-                }
-                self.marks.push(text);
+                self.watched(&watcher.viewer);
                 self.joined.extend(watcher.input.take());
                 if let Some(screen) = &self.screen {
                     screen.backlog.push(Item::Watch(watcher));
                 }
             }
+            Some(Control::Look(viewer)) => self.watched(&viewer),
             Some(Control::Snapshot(answer)) => {
                 if let Some(screen) = &self.screen {
                     screen.backlog.push(Item::Snapshot(answer));
@@ -414,6 +435,18 @@ impl Core {
             // The actor holds a sender itself, so this does not come.
             None => self.end(EndReason::Failed, ""),
         }
+    }
+
+    fn watched(&mut self, viewer: &Viewer) {
+        let does = match viewer.mode {
+            ViewMode::Watch => "watches",
+            ViewMode::Join => "takes part in",
+        };
+        let text = format!("{} {does} this session", viewer.name);
+        if self.tell_watched {
+            self.notices.push(text.clone());
+        }
+        self.marks.push(text);
     }
 
     /// Hands what waits to the spool. Words from outside are heard meanwhile; a session that is ended then
@@ -472,15 +505,24 @@ impl Core {
         }
         match &self.screen {
             Some(screen) => screen.backlog.output(elapsed, bytes),
+            // A desktop that moves by itself is no sign of a person.
+            None if self.shared.facts.purpose == Purpose::Desktop => {}
             None => self.shared.touch(),
         }
+    }
+
+    fn touch(&mut self) {
+        self.shared.touch();
+        self.warned_idle = false;
     }
 
     /// Takes what a client or viewer sent; returns what goes to the target.
     fn input(&mut self, tape: Option<&mut Tape>, event: ClientInput) -> Option<TargetInput> {
         let elapsed = self.shared.elapsed();
-        self.shared.touch();
-        self.warned_idle = false;
+        // On a desktop most of what comes is its program's doing: the target's end knows better.
+        if self.shared.facts.purpose != Purpose::Desktop {
+            self.touch();
+        }
         match event {
             ClientInput::Data(bytes) => {
                 self.shared.count(bytes.len() as u64, 0);
@@ -535,11 +577,11 @@ impl Core {
         };
         let idle = next(self.idle_limit, self.idle(), self.warned_idle);
         let time = next(self.time_limit, self.shared.begun.elapsed(), self.warned_time);
-        idle.into_iter().chain(time).min().unwrap_or(WARNING).max(SOON)
+        idle.into_iter().chain(time).min().unwrap_or(WARNING)
     }
 
     fn wake(&self) -> Instant {
-        Instant::now() + self.until()
+        Instant::now() + self.until().max(SOON)
     }
 
     fn check_limits(&mut self) {

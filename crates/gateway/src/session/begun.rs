@@ -20,7 +20,13 @@ use super::{
 };
 use crate::{
     files::session::FileJournal,
-    sinks::{commands::Commands, files::Files, recorder::Tape, screen::Screen},
+    sinks::{
+        commands::Commands,
+        files::Files,
+        recorder::Tape,
+        screen::Screen,
+        witness::{Desktop, Witness},
+    },
 };
 
 /// Words that may wait for a session that connects; who comes later is told that it has ended.
@@ -126,6 +132,7 @@ pub struct Begun {
     pub(super) heard: mpsc::Receiver<Control>,
     pub(super) tape: Option<Tape>,
     pub(super) files: Option<Files>,
+    pub(super) desktop: Option<Desktop>,
     pub(super) policy: ConnectionPolicy,
     /// Words that came while nothing had connected, for the actor: whoever watches from then on waits for output.
     pub(super) early: Vec<Control>,
@@ -150,6 +157,11 @@ impl Begun {
         self.guard.shared.facts.started_at
     }
 
+    /// Whom a desktop's protocol tells what there is to see and what was done; `None` where there is no desktop.
+    pub fn witness(&self) -> Option<Witness> {
+        self.desktop.as_ref().map(Desktop::witness)
+    }
+
     /// A tap reads along and says what is done with files; without it the session does not go on where
     /// recording is mandatory.
     pub fn read_along(&mut self, tap: Tap, journal: FileJournal) {
@@ -159,7 +171,7 @@ impl Begun {
 
     /// The session ended before it got anywhere.
     pub async fn fail(self, reason: EndReason, detail: impl Into<String>) {
-        let Self { guard, mut heard, tape, files, policy: _, early } = self;
+        let Self { guard, mut heard, tape, files, desktop, policy: _, early } = self;
         let ended = Ended { reason, detail: detail.into(), exit: None };
         // Who asks from now on is told that it is over.
         heard.close();
@@ -176,6 +188,9 @@ impl Begun {
         if let Some(tape) = tape {
             tape.finish(guard.shared.elapsed()).await;
         }
+        if let Some(desktop) = desktop {
+            desktop.finish(guard.shared.elapsed()).await;
+        }
         guard.end(Outcome { ended, sha_in: None, sha_out: None, preview: Vec::new() }).await;
     }
 
@@ -186,7 +201,7 @@ impl Begun {
             match self.heard.recv().await {
                 Some(Control::End(ended)) => return *ended,
                 Some(word) if self.early.len() < EARLY => self.early.push(word),
-                Some(Control::Watch(_) | Control::Snapshot(_) | Control::Notice(_)) => {}
+                Some(Control::Watch(_) | Control::Look(_) | Control::Snapshot(_) | Control::Notice(_)) => {}
                 None => std::future::pending().await,
             }
         }
@@ -198,7 +213,7 @@ impl Begun {
     }
 
     fn start(self, target: TargetEnd, client: ClientEnd, drain: Duration) -> SessionHandle {
-        let Self { guard, heard, tape, files, policy, early } = self;
+        let Self { guard, heard, tape, files, desktop, policy, early } = self;
         let shared = Arc::clone(&guard.shared);
         let handle = SessionHandle(Arc::clone(&shared));
         let hub = guard.hub.clone();
@@ -212,6 +227,7 @@ impl Begun {
             screen,
             tape,
             files,
+            desktop,
             heard,
             early,
             target,

@@ -43,6 +43,8 @@ pub enum TargetEvent {
     Output(Bytes),
     /// Standard error, where it comes apart.
     ErrorOutput(Bytes),
+    /// A person did something, where bytes alone do not tell: on a desktop.
+    Touched,
     /// No more output follows; input may still be taken.
     Eof,
     Exit(Exit),

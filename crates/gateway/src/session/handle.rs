@@ -20,7 +20,10 @@ use tokio::{
 };
 
 use super::ends::{ClientInput, Exit, TerminalSize};
-use crate::sinks::screen::Snapshot;
+use crate::sinks::{
+    desktop::{DesktopEye, DesktopTap},
+    screen::Snapshot,
+};
 
 /// Words to an actor that may wait. It answers at once whatever its ends do, so this is a reserve for
 /// many that ask at one time; who finds it full waits.
@@ -122,11 +125,38 @@ pub struct Watch {
     pub input: Option<mpsc::Sender<ClientInput>>,
 }
 
+/// Somebody who looks on at a desktop. Dropping it stops that.
+#[derive(Debug)]
+pub struct Looking {
+    pub eye: DesktopEye,
+    #[expect(dead_code, reason = "its drop is what it is for")]
+    seat: Seat,
+}
+
+/// A place in the list of viewers.
+#[derive(Debug)]
+struct Seat {
+    shared: Arc<Shared>,
+    viewer: Viewer,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.viewers.send_modify(|viewers| {
+            if let Some(at) = viewers.iter().position(|viewer| *viewer == self.viewer) {
+                viewers.remove(at);
+            }
+        });
+    }
+}
+
 /// Words to the actor. It takes them whatever its ends are doing.
 #[derive(Debug)]
 pub(super) enum Control {
     End(Box<Ended>),
     Watch(Box<Watcher>),
+    /// Somebody looks on at a desktop.
+    Look(Viewer),
     Snapshot(oneshot::Sender<Snapshot>),
     Notice(String),
 }
@@ -153,6 +183,8 @@ pub(crate) struct Shared {
     pub(super) control: mpsc::Sender<Control>,
     pub(super) ended: watch::Sender<Option<Ended>>,
     destinations: std::sync::Mutex<Vec<String>>,
+    /// Of a desktop.
+    pub(super) desktop: Option<DesktopTap>,
 }
 
 /// Destinations of forwarded ports that are kept for one session; the rest is counted.
@@ -163,6 +195,7 @@ impl Shared {
         facts: SessionFacts,
         begun: Instant,
         size: Option<TerminalSize>,
+        desktop: Option<DesktopTap>,
     ) -> (Arc<Self>, mpsc::Receiver<Control>) {
         let (control, heard) = mpsc::channel(CONTROL);
         let shared = Self {
@@ -176,6 +209,7 @@ impl Shared {
             control,
             ended: watch::Sender::new(None),
             destinations: std::sync::Mutex::new(Vec::new()),
+            desktop,
         };
         if let Some(size) = size {
             shared.resized(size);
@@ -280,6 +314,19 @@ impl SessionHandle {
         let watcher = Watcher { viewer, events: told, input: typed };
         self.0.control.send(Control::Watch(Box::new(watcher))).await.map_err(|_| Gone)?;
         Ok(Watch { events, input })
+    }
+
+    /// Whether it shows a desktop that can be looked at.
+    pub fn has_desktop(&self) -> bool {
+        self.0.desktop.is_some()
+    }
+
+    /// Looks on at a desktop. `Gone` also where the session has none.
+    pub async fn look(&self, viewer: Viewer) -> Result<Looking, Gone> {
+        let tap = self.0.desktop.as_ref().ok_or(Gone)?;
+        self.0.control.send(Control::Look(viewer.clone())).await.map_err(|_| Gone)?;
+        self.0.viewers.send_modify(|viewers| viewers.push(viewer.clone()));
+        Ok(Looking { eye: tap.eye(), seat: Seat { shared: Arc::clone(&self.0), viewer } })
     }
 
     /// The screen after everything that the target has sent so far.

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 use sojourn_domain::{
-    access::{EndReason, Purpose, RecordPolicy},
+    access::{EndReason, Protocol, Purpose, RecordPolicy},
     cast,
     id::{AccessSessionId, ConnectionId, NodeId, UserId},
     seal::Format,
@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     admission::{Admission, Refused},
-    sinks::recorder::Tape,
+    sinks::{desktop::DesktopTap, recorder::Tape, witness::Desktop},
 };
 
 /// How often it is looked up whether users still may do what they do.
@@ -92,6 +92,8 @@ pub enum Refusal {
     Storage,
     #[error("the session must be recorded, and its recording could not be begun")]
     Recording,
+    #[error("the session must be recorded, and this server does not record such desktops yet")]
+    Unrecordable,
     #[error("the connection does not allow {0}")]
     Policy(&'static str),
     #[error("the server is stopping")]
@@ -251,15 +253,24 @@ impl Hub {
         }
         let connection = admission.connection();
         let policy = connection.policy.clone();
+        let shows = connection.protocol == Protocol::Vnc;
         match opening.purpose {
             Purpose::Forward if !policy.allow_forwarding => return Err(Refusal::Policy("forwarding")),
             Purpose::Subsystem if opening.command == "sftp" && !policy.allow_files => {
                 return Err(Refusal::Policy("file transfer"));
             }
+            // What would show this desktop's picture to a recorder is not there yet.
+            Purpose::Desktop
+                if policy.record == RecordPolicy::Mandatory && recorded == Recorded::Here && !shows =>
+            {
+                return Err(Refusal::Unrecordable);
+            }
             Purpose::Shell | Purpose::Exec | Purpose::Subsystem | Purpose::Forward | Purpose::Desktop => {}
         }
-        let records =
-            policy.record != RecordPolicy::Off && matches!(opening.purpose, Purpose::Shell | Purpose::Exec);
+        // A desktop that its user's own client shows is not to be seen here.
+        let shown = opening.purpose == Purpose::Desktop && recorded == Recorded::Here && shows;
+        let records = policy.record != RecordPolicy::Off
+            && (shown || matches!(opening.purpose, Purpose::Shell | Purpose::Exec));
         let mandatory = policy.record == RecordPolicy::Mandatory;
         let supplied = recorded == Recorded::ByClient && policy.record != RecordPolicy::Off;
         let pressure = *inner.recordings.pressure().borrow();
@@ -272,7 +283,7 @@ impl Hub {
         if of_user >= inner.limits.sessions_per_user {
             return Err(Refusal::UserFull);
         }
-        let started_at = self.now();
+        let (started_at, begun_at) = (self.now(), Instant::now());
         let id = inner.entropy.id(started_at);
         let new = NewAccessSession {
             id,
@@ -290,11 +301,27 @@ impl Hub {
             started_at,
         };
         inner.store.session_begin(&new).await?;
-        let begun_at = Instant::now();
         let recorder = match records {
-            true => Some(inner.recordings.begin(id, Format::Cast).await),
+            true => {
+                let format = if shown { Format::WebM } else { Format::Cast };
+                Some(inner.recordings.begin(id, format).await)
+            }
             false => None,
         };
+        let tap = shown.then(DesktopTap::default);
+        let mut desktop =
+            tap.clone().map(|tap| Desktop::start(inner.store.clone(), id, begun_at, tap, policy.record));
+        // Who records, or why nobody does.
+        let recorder = recorder.map(|recorder| {
+            let recorder = recorder.map_err(|error| chain(&error))?;
+            match &mut desktop {
+                Some(desktop) => {
+                    let title = connection.name.clone();
+                    desktop.record(recorder, title).map(|()| None).map_err(|error| chain(&error))
+                }
+                None => Ok(Some(recorder)),
+            }
+        });
         let facts = SessionFacts {
             id,
             user: new.user,
@@ -311,17 +338,19 @@ impl Hub {
             terminal: opening.size.is_some(),
         };
         let tape = match recorder {
-            Some(Ok(recorder)) => {
+            Some(Ok(Some(recorder))) => {
                 let header = header(&facts, &opening);
                 Some(Tape::new(recorder, &header, &policy, opening.size.is_some()))
             }
+            Some(Ok(None)) => None,
             Some(Err(error)) => {
-                tracing::error!(session.id = %id, %error, "a recording could not be begun");
+                tracing::error!(session.id = %id, error, "a recording could not be begun");
                 if mandatory {
-                    let (shared, _) = Shared::new(facts, begun_at, opening.size);
+                    let (shared, _) = Shared::new(facts, begun_at, opening.size, None);
                     let guard = Guard::new(self.clone(), shared, slot);
                     let (_, heard) = tokio::sync::mpsc::channel(1);
-                    let begun = Begun { guard, heard, tape: None, files: None, policy, early: Vec::new() };
+                    let begun =
+                        Begun { guard, heard, tape: None, files: None, desktop, policy, early: Vec::new() };
                     begun.fail(EndReason::RecordingFailed, "the recording could not be begun").await;
                     return Err(Refusal::Recording);
                 }
@@ -329,7 +358,7 @@ impl Hub {
             }
             None => None,
         };
-        let (shared, heard) = Shared::new(facts, begun_at, opening.size);
+        let (shared, heard) = Shared::new(facts, begun_at, opening.size, tap);
         lock(&inner.live).insert(
             id,
             Live {
@@ -340,7 +369,7 @@ impl Hub {
         let guard = Guard::new(self.clone(), shared, slot);
         tracing::info!(session.id = %id, connection.id = %connection.id, purpose = %new.purpose, "session begun");
         self.tell(SessionNews::Begun(id));
-        Ok(Begun { guard, heard, tape, files: None, policy, early: Vec::new() })
+        Ok(Begun { guard, heard, tape, files: None, desktop, policy, early: Vec::new() })
     }
 
     async fn look_after(self) {
@@ -469,6 +498,17 @@ impl Hub {
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.0.tasks.spawn_on(work, &self.0.runtime);
     }
+}
+
+/// What an error says, with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 fn header(facts: &SessionFacts, opening: &Opening) -> cast::Header {

@@ -20,7 +20,9 @@ pub mod tether;
 
 pub use self::{
     begun::{Begun, Opening},
-    handle::{Ended, Gone, LiveEvent, SessionFacts, SessionHandle, SessionNumbers, ViewMode, Viewer, Watch},
+    handle::{
+        Ended, Gone, LiveEvent, Looking, SessionFacts, SessionHandle, SessionNumbers, ViewMode, Viewer, Watch,
+    },
     hub::{Hub, HubDeps, Limits, Refusal, SessionNews},
 };
 pub use crate::sinks::screen::Snapshot;

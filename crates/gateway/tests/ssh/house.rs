@@ -183,6 +183,7 @@ impl Seat for Direct {
                     let event = match event {
                         TargetEvent::Output(bytes) => ClientEvent::Output(bytes),
                         TargetEvent::ErrorOutput(bytes) => ClientEvent::ErrorOutput(bytes),
+                        TargetEvent::Touched => continue,
                         TargetEvent::Eof => ClientEvent::Eof,
                         TargetEvent::Exit(exit) => ClientEvent::Exit(exit),
                         TargetEvent::Ended { reason, detail } => ClientEvent::Ended { reason, detail },

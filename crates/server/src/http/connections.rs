@@ -606,9 +606,10 @@ async fn test_new(
 /// Whether a target proves who it is, so that somebody can vouch for it.
 fn shows_keys(connection: &Connection) -> bool {
     match connection.protocol {
-        Protocol::Ssh | Protocol::Sftp => true,
+        // A VNC target may have a certificate; whether it does is known once it was asked.
+        Protocol::Ssh | Protocol::Sftp | Protocol::Rdp | Protocol::Vnc => true,
         Protocol::Ftp => connection.options.ftp_tls() != FtpTls::None,
-        Protocol::Telnet | Protocol::Smb | Protocol::Rdp => false,
+        Protocol::Telnet | Protocol::Smb => false,
     }
 }
 

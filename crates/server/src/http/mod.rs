@@ -10,6 +10,7 @@ pub mod auth;
 pub mod client;
 mod commands;
 pub mod connections;
+mod desktop;
 pub mod devices;
 pub mod extract;
 mod file_sessions;
@@ -85,6 +86,7 @@ fn routes() -> Routes {
         .merge(live::router())
         .merge(nodes::router())
         .merge(terminal::router())
+        .merge(desktop::router())
         .merge(tokens::router())
         .merge(recordings::router())
         .merge(supplied::router())

@@ -123,6 +123,7 @@ const MATRIX: &[(&str, &str, Needs)] = &[
     ("post",   "/files/{connection}/session/close",     FILES),
     ("get",    "/nodes",                    SETTINGS),
     ("get",    "/terminal",                 Nothing),
+    ("get",    "/desktop",                  Nothing),
     ("post",   "/sessions/create",          MANAGE),
     ("delete", "/sessions/delete",          MANAGE),
     ("get",    "/devices",                  VIEW),

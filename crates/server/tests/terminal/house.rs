@@ -138,7 +138,8 @@ impl House {
         };
         let new = NewConnection {
             id,
-            name: format!("target-{}", target.port).parse().unwrap(),
+            // Says nothing of where it leads.
+            name: format!("target-{}", id.to_string().replace('_', "-")).parse().unwrap(),
             protocol: target.protocol,
             host: "127.0.0.1".parse().unwrap(),
             port: target.port,

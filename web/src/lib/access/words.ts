@@ -7,9 +7,12 @@ export const PROTOCOLS: { value: Protocol; text: string; port: number }[] = [
   { value: 'sftp', text: 'SFTP', port: 22 },
   { value: 'ftp', text: 'FTP', port: 21 },
   { value: 'smb', text: 'SMB', port: 445 },
+  { value: 'rdp', text: 'RDP', port: 3389 },
+  { value: 'vnc', text: 'VNC', port: 5900 },
 ];
-export const withoutFiles = (protocol: Protocol) => protocol === 'telnet' || protocol === 'rdp';
+export const withoutFiles = (protocol: Protocol) => protocol === 'telnet' || protocol === 'rdp' || protocol === 'vnc';
 export const opensTerminal = (connection: Pick<Connection, 'protocol'>) => connection.protocol === 'ssh' || connection.protocol === 'telnet';
+export const showsDesktop = (connection: Pick<Connection, 'protocol'>) => connection.protocol === 'rdp' || connection.protocol === 'vnc';
 export const carriesFiles = (connection: Pick<Connection, 'protocol' | 'policy' | 'auth'>) => !withoutFiles(connection.protocol) && connection.auth !== 'agent' && (connection.protocol !== 'ssh' || connection.policy.allowFiles);
 
 export const protocolName = (protocol: string) => PROTOCOLS.find((known) => known.value === protocol)?.text ?? protocol.toUpperCase();
@@ -60,6 +63,8 @@ export function purposeOf(session: Pick<AccessSession, 'purpose' | 'command'>): 
       return session.command === 'sftp' || !session.command ? 'File transfer (sftp)' : `Subsystem ${session.command}`;
     case 'forward':
       return 'Forwarded ports';
+    case 'desktop':
+      return 'Desktop';
   }
 }
 

@@ -2,9 +2,15 @@
 import type { FilePolicy } from './files';
 import type { Page } from './types';
 
-export type Protocol = 'ssh' | 'telnet' | 'sftp' | 'ftp' | 'smb' | 'rdp';
+export type Protocol = 'ssh' | 'telnet' | 'sftp' | 'ftp' | 'smb' | 'rdp' | 'vnc';
 export type AuthKind = 'password' | 'key' | 'prompt' | 'agent' | 'none';
 export type RecordPolicy = 'mandatory' | 'best_effort' | 'off';
+
+export interface DesktopPolicy {
+  viewOnly: boolean;
+  allowCopy: boolean;
+  allowPaste: boolean;
+}
 
 export interface ConnectionPolicy {
   record: RecordPolicy;
@@ -14,6 +20,7 @@ export interface ConnectionPolicy {
   allowAgent: boolean;
   allowFiles: boolean;
   files: FilePolicy;
+  desktop: DesktopPolicy;
   tellWatched: boolean;
   idleLimitSeconds: number | null;
   timeLimitSeconds: number | null;
@@ -107,9 +114,11 @@ export interface AccessSession {
   connectionId: string;
   clientAddress: string;
   clientKind: 'native' | 'web';
-  purpose: 'shell' | 'exec' | 'subsystem' | 'forward';
+  purpose: 'shell' | 'exec' | 'subsystem' | 'forward' | 'desktop';
   command: string | null;
   recording: RecordingState;
+  /** `client-supplied`: the user's own client made the recording. */
+  recordingSource: string | null;
   commandCount: number;
   endReason: EndReason | null;
   endDetail: string | null;
@@ -123,6 +132,14 @@ export interface AccessSession {
   legalHold: boolean;
   node: string;
   viewers: Viewer[];
+}
+
+/** What was done with mouse and keyboard on a desktop. */
+export interface InputEvent {
+  /** Milliseconds since the session's start. */
+  elapsed: number;
+  /** `click`, `key`, `move`, `scroll`. */
+  event_type: string;
 }
 
 export interface SessionPage extends Page {

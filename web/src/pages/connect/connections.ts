@@ -1,7 +1,7 @@
 // What the Connect page asks for, and what its form sends.
-import type { AuthKind, Connection, ConnectionOptions, ConnectionPolicy, Protocol } from '../../lib/api/access';
+import type { AuthKind, Connection, ConnectionOptions, ConnectionPolicy, DesktopPolicy, Protocol } from '../../lib/api/access';
 import type { FilePolicy } from '../../lib/api/files';
-import { PROTOCOLS, size } from '../../lib/access/words';
+import { PROTOCOLS, size, withoutFiles } from '../../lib/access/words';
 import { duration } from '../../lib/time';
 
 export interface ConnectionFilter {
@@ -17,6 +17,7 @@ export function readFilter(query: URLSearchParams): ConnectionFilter {
 }
 
 export const NO_RULES: FilePolicy = { readOnly: false, noDelete: false, maxUploadBytes: null, maxDownloadBytes: null, allow: [], deny: [] };
+export const FREE_DESKTOP: DesktopPolicy = { viewOnly: false, allowCopy: true, allowPaste: true };
 export const DEFAULT_POLICY: ConnectionPolicy = {
   record: 'mandatory',
   recordInput: false,
@@ -25,6 +26,7 @@ export const DEFAULT_POLICY: ConnectionPolicy = {
   allowAgent: false,
   allowFiles: true,
   files: NO_RULES,
+  desktop: FREE_DESKTOP,
   tellWatched: true,
   idleLimitSeconds: null,
   timeLimitSeconds: null,
@@ -63,7 +65,7 @@ export function draftOf(connection: Connection | null): Draft {
     folder: connection?.folder ?? '',
     tags: connection?.tags.join(', ') ?? '',
     notes: connection?.notes ?? '',
-    policy: { ...DEFAULT_POLICY, ...connection?.policy, files: { ...NO_RULES, ...connection?.policy.files } },
+    policy: { ...DEFAULT_POLICY, ...connection?.policy, files: { ...NO_RULES, ...connection?.policy.files }, desktop: { ...FREE_DESKTOP, ...connection?.policy.desktop } },
     options: { tls: connection?.options?.tls ?? 'explicit', share: connection?.options?.share ?? '', domain: connection?.options?.domain ?? '', root: connection?.options?.root ?? '' },
   };
 }
@@ -83,7 +85,7 @@ export function bodyOf(draft: Draft, hadRules = false): Record<string, unknown> 
     ...(draft.protocol === 'ftp' ? { tls } : {}),
     ...(draft.protocol === 'smb' && share.trim() ? { share: share.trim() } : {}),
     ...(draft.protocol === 'smb' && domain.trim() ? { domain: domain.trim() } : {}),
-    ...(draft.protocol !== 'telnet' && root.trim() ? { root: root.trim() } : {}),
+    ...(!withoutFiles(draft.protocol) && root.trim() ? { root: root.trim() } : {}),
   };
   return {
     name: draft.name.trim(),
@@ -120,6 +122,9 @@ export function policyLine(policy: ConnectionPolicy): string {
   if (files?.maxUploadBytes) words.push(`uploads up to ${size(files.maxUploadBytes)}`);
   if (files?.maxDownloadBytes) words.push(`downloads up to ${size(files.maxDownloadBytes)}`);
   if (files && files.allow.length + files.deny.length) words.push('rules for paths');
+  if (policy.desktop?.viewOnly) words.push('desktops are looked at');
+  else if (policy.desktop && !policy.desktop.allowPaste) words.push('nothing is pasted on desktops');
+  if (policy.desktop && !policy.desktop.allowCopy) words.push('nothing is copied from desktops');
   if (policy.allowAgent) words.push('agent allowed');
   if (policy.idleLimitSeconds) words.push(`ends after ${duration(policy.idleLimitSeconds * 1000)} idle`);
   if (policy.timeLimitSeconds) words.push(`ends after ${duration(policy.timeLimitSeconds * 1000)}`);

@@ -13,13 +13,13 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::tls::Tls;
 use crate::{
     files::{FsError, FsErrorKind, FsResult, Patience, RemotePath},
     protocols::{
-        ConnectError, Credential, HostKeyRule, Target,
+        ConnectError, Credential, Target,
         dial::{self, Rules},
         ssh::SeenKey,
+        tls::Tls,
     },
 };
 
@@ -201,10 +201,7 @@ impl Control {
                 self.tls = Some(tls);
                 Ok(self)
             }
-            Ok(Err(error)) => Err(match tls.seen() {
-                Some(seen) if refuses(&target.host_key, &seen) => wrong_certificate(target, &seen),
-                Some(_) | None => failed(&error),
-            }),
+            Ok(Err(error)) => Err(tls.refused(target).unwrap_or_else(|| failed(&error))),
         }
     }
 
@@ -496,29 +493,6 @@ fn passive_port(text: &str) -> Option<u16> {
         [_, _, _, _, high, low] => Some(u16::from_be_bytes([*high, *low])).filter(|port| *port > 0),
         _ => None,
     }
-}
-
-fn refuses(rule: &HostKeyRule, seen: &SeenKey) -> bool {
-    match rule {
-        HostKeyRule::Pinned(pinned) => pinned.trim_end_matches('=') != seen.fingerprint,
-        HostKeyRule::FirstUse => false,
-        HostKeyRule::Unknown => true,
-    }
-}
-
-fn wrong_certificate(target: &Target, seen: &SeenKey) -> ConnectError {
-    let shown = &seen.fingerprint;
-    let message = match &target.host_key {
-        HostKeyRule::Pinned(_) => format!(
-            "THE TARGET'S CERTIFICATE HAS CHANGED: it shows {shown}, which is not the one that was pinned. Either it was \
-             renewed, or somebody stands in between. Whoever may edit the connection can look and pin the new one."
-        ),
-        HostKeyRule::FirstUse | HostKeyRule::Unknown => format!(
-            "nobody has pinned this target's certificate yet (it shows {shown}). Somebody who may edit the connection \
-             has to connect first, or to pin it."
-        ),
-    };
-    ConnectError::new(EndReason::HostKey, message)
 }
 
 #[cfg(test)]

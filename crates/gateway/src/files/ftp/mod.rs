@@ -4,7 +4,6 @@
 mod control;
 mod listing;
 mod pool;
-mod tls;
 mod transfer;
 
 use std::sync::Arc;

@@ -218,7 +218,7 @@ impl Client {
                 }
                 match end.events.recv().await {
                     Some(TargetEvent::Output(piece)) => framer.push(&piece),
-                    Some(TargetEvent::ErrorOutput(_)) => {}
+                    Some(TargetEvent::ErrorOutput(_) | TargetEvent::Touched) => {}
                     Some(TargetEvent::Eof | TargetEvent::Exit(_) | TargetEvent::Ended { .. }) | None => {
                         return Err(no_sftp());
                     }
@@ -442,7 +442,7 @@ async fn read(shared: Arc<Shared>, mut framer: Framer, mut events: mpsc::Receive
                 shared.progress();
                 framer.push(&piece);
             }
-            Some(TargetEvent::ErrorOutput(_)) => {}
+            Some(TargetEvent::ErrorOutput(_) | TargetEvent::Touched) => {}
             Some(TargetEvent::Eof | TargetEvent::Exit(_) | TargetEvent::Ended { .. }) | None => {
                 break FsError::of(FsErrorKind::Lost);
             }

@@ -244,7 +244,7 @@ async fn reach(
         Protocol::Sftp | Protocol::Ftp | Protocol::Smb => {
             return Err(protocols::files_only(pass.protocol()).into());
         }
-        Protocol::Rdp => return Err(protocols::desktop_only(pass.protocol()).into()),
+        Protocol::Rdp | Protocol::Vnc => return Err(protocols::desktop_only(pass.protocol()).into()),
     }
     let start = Start {
         pty: wishes.pty.as_ref().map(|pty| PtyRequest {

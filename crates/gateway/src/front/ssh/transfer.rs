@@ -32,7 +32,9 @@ pub(super) async fn serve(desk: &Arc<Desk>, mut client: Client, pass: &dyn Pass)
         Protocol::Ssh | Protocol::Sftp => FileProtocol::Sftp,
         Protocol::Ftp => FileProtocol::Ftp,
         Protocol::Smb => FileProtocol::Smb,
-        Protocol::Telnet | Protocol::Rdp => return client.refuse("this connection has no files").await,
+        Protocol::Telnet | Protocol::Rdp | Protocol::Vnc => {
+            return client.refuse("this connection has no files").await;
+        }
     };
     let journal = match pass.begin_files(protocol, desk.from, None).await {
         Ok(journal) => journal,

@@ -193,6 +193,7 @@ impl Work {
             Some(TargetEvent::Output(before)) => before.to_vec(),
             Some(
                 other @ (TargetEvent::ErrorOutput(_)
+                | TargetEvent::Touched
                 | TargetEvent::Eof
                 | TargetEvent::Exit(_)
                 | TargetEvent::Ended { .. }),

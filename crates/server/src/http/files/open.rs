@@ -113,7 +113,7 @@ async fn open(
         Protocol::Ssh | Protocol::Sftp => FileProtocol::Sftp,
         Protocol::Ftp => FileProtocol::Ftp,
         Protocol::Smb => FileProtocol::Smb,
-        Protocol::Telnet | Protocol::Rdp => {
+        Protocol::Telnet | Protocol::Rdp | Protocol::Vnc => {
             return Err(Problem::conflict("no_files", "a connection of this protocol has no files"));
         }
     };

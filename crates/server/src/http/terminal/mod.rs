@@ -8,7 +8,7 @@ mod open;
 mod pump;
 pub(super) mod remote;
 mod tickets;
-mod view;
+pub(super) mod view;
 pub(super) mod wire;
 
 use std::time::Duration;
@@ -35,6 +35,8 @@ use super::{
     problem::{Problem, ProblemBody},
 };
 use crate::state::AppState;
+pub(super) use open::{called_off, why_refused};
+pub(super) use pump::{Pulse, Typed};
 use remote::{Errand, What};
 use wire::{FromClient, ToClient};
 
@@ -45,9 +47,9 @@ const TICKET: &str = "ticket.";
 /// The largest message of a client: a paste is cut into several by whoever pastes more.
 const MESSAGE_BYTES: usize = 1024 * 1024;
 /// How long a client may take to say how large its terminal is.
-const START: Duration = Duration::from_secs(15);
+pub(super) const START: Duration = Duration::from_secs(15);
 /// How long the last words may take to go out.
-const LAST_WORD: Duration = Duration::from_secs(5);
+pub(super) const LAST_WORD: Duration = Duration::from_secs(5);
 
 pub(super) fn router() -> Routes {
     Routes::new().routes(routes!(terminal)).merge(tickets::router())
@@ -78,23 +80,42 @@ async fn terminal(
     State(gate): State<Gate>,
     mut parts: Parts,
 ) -> Result<Response, Problem> {
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &gate).await.map_err(|_| {
+    let upgrade = upgrade(&state, &gate, &mut parts, PROTOCOL).await?;
+    let address = client_address(&parts);
+    if let Some(errand) = Errand::of(&state, &parts.headers) {
+        return Ok(upgrade.on_upgrade(move |socket| run(state, errand, socket)));
+    }
+    let ticket = take_ticket(&state, &parts.headers).await?;
+    Ok(upgrade.on_upgrade(move |socket| serve(state, ticket, address, socket)))
+}
+
+/// A request for a WebSocket, if it is one and comes from a page of ours or from a program.
+pub(super) async fn upgrade(
+    state: &AppState,
+    gate: &Gate,
+    parts: &mut Parts,
+    protocol: &'static str,
+) -> Result<WebSocketUpgrade, Problem> {
+    let upgrade = WebSocketUpgrade::from_request_parts(parts, gate).await.map_err(|_| {
         Problem::new(StatusCode::UPGRADE_REQUIRED, "websocket_required", "this path speaks WebSocket alone")
             .header(header::UPGRADE, header::HeaderValue::from_static("websocket"))
     })?;
     if foreign_origin(&parts.headers, &state.config) {
         return Err(Problem::forbidden("foreign_origin", "the request comes from another site's page"));
     }
+    Ok(upgrade.protocols([protocol]).max_message_size(MESSAGE_BYTES).max_frame_size(MESSAGE_BYTES))
+}
+
+pub(super) fn client_address(parts: &Parts) -> String {
     let client = parts.extensions.get::<Client>().copied();
-    let address = client.map(|client| client.address.to_string()).unwrap_or_default();
-    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(MESSAGE_BYTES).max_frame_size(MESSAGE_BYTES);
-    if let Some(errand) = Errand::of(&state, &parts.headers) {
-        return Ok(upgrade.on_upgrade(move |socket| run(state, errand, socket)));
-    }
-    let secret = ticket(&parts.headers).ok_or_else(no_ticket)?;
+    client.map(|client| client.address.to_string()).unwrap_or_default()
+}
+
+/// The ticket that a request shows. It is good once.
+pub(super) async fn take_ticket(state: &AppState, headers: &HeaderMap) -> Result<Ticket, Problem> {
+    let secret = ticket(headers).ok_or_else(no_ticket)?;
     let taken = state.store.ticket_take(&SecretHash::of(&secret), state.now()).await?;
-    let ticket = taken.ok_or_else(no_ticket)?;
-    Ok(upgrade.on_upgrade(move |socket| serve(state, ticket, address, socket)))
+    taken.ok_or_else(no_ticket)
 }
 
 fn no_ticket() -> Problem {
@@ -129,9 +150,9 @@ async fn run(state: AppState, errand: Errand, mut socket: WebSocket) {
 async fn serve(state: AppState, ticket: Ticket, address: String, mut socket: WebSocket) {
     let Some(start) = start(&mut socket).await else { return };
     if let Some(session) = remote::elsewhere(&state, &ticket).await {
-        let ended = remote::carry(&state, &ticket, &session, address, &start, &mut socket).await;
-        if let Some(ended) = ended {
-            last_word(&mut socket, ended).await;
+        let how = (&remote::TERMINAL, start.message());
+        if let Some(why) = remote::carry(&state, &ticket, &session, address, how, &mut socket).await {
+            last_word(&mut socket, ToClient::end(EndReason::Failed, why)).await;
         }
         return;
     }

@@ -101,7 +101,7 @@ pub(super) async fn open(
 }
 
 /// Whether somebody ended the session before it connected.
-async fn called_off(begun: &mut Begun) -> Option<(EndReason, String)> {
+pub(in crate::http) async fn called_off(begun: &mut Begun) -> Option<(EndReason, String)> {
     tokio::select! {
         biased;
         ended = begun.called_off() => Some((ended.reason, ended.detail)),
@@ -143,16 +143,22 @@ fn greeting(state: &AppState, handle: &SessionHandle) -> ToClient {
 }
 
 fn refused(refusal: &Refusal) -> ToClient {
+    let (reason, detail) = why_refused(refusal);
+    ToClient::end(reason, detail)
+}
+
+/// Why a session was not begun, for the person who wanted it.
+pub(in crate::http) fn why_refused(refusal: &Refusal) -> (EndReason, String) {
     let reason = match refusal {
         Refusal::Full | Refusal::UserFull | Refusal::Policy(_) => EndReason::Denied,
-        Refusal::Storage | Refusal::Recording => EndReason::RecordingFailed,
+        Refusal::Storage | Refusal::Recording | Refusal::Unrecordable => EndReason::RecordingFailed,
         Refusal::Stopping => EndReason::ServerStopped,
         Refusal::Store(error) => {
             tracing::error!(error = chain(error), "a session could not be begun");
-            return ToClient::end(EndReason::Failed, "the server cannot write the session down now");
+            return (EndReason::Failed, "the server cannot write the session down now".to_owned());
         }
     };
-    ToClient::end(reason, refusal.to_string())
+    (reason, refusal.to_string())
 }
 
 /// Asks the person for the target's password.

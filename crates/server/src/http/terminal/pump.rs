@@ -24,46 +24,46 @@ const SILENCE: Duration = Duration::from_secs(65);
 const TYPED_BYTES: usize = 4 * 1024 * 1024;
 
 /// Asks whether the peer is still there.
-pub(super) struct Pulse {
+pub(in crate::http) struct Pulse {
     pings: tokio::time::Interval,
     heard: Instant,
 }
 
 impl Pulse {
-    pub(super) fn new() -> Self {
+    pub(in crate::http) fn new() -> Self {
         let mut pings = interval_at(Instant::now() + PING, PING);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { pings, heard: Instant::now() }
     }
 
-    pub(super) fn hear(&mut self) {
+    pub(in crate::http) fn hear(&mut self) {
         self.heard = Instant::now();
     }
 
     /// At each ping; `false` when the peer is gone.
-    pub(super) async fn tick(&mut self) -> bool {
+    pub(in crate::http) async fn tick(&mut self) -> bool {
         self.pings.tick().await;
         self.heard.elapsed() < SILENCE
     }
 }
 
 /// Keys on their way to a session.
-pub(super) struct Typed {
+pub(in crate::http) struct Typed {
     waiting: VecDeque<ClientInput>,
     bytes: usize,
 }
 
 impl Typed {
-    pub(super) fn new() -> Self {
+    pub(in crate::http) fn new() -> Self {
         Self { waiting: VecDeque::new(), bytes: 0 }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::http) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// `false` when too much waits.
-    pub(super) fn push(&mut self, mut bytes: Bytes) -> bool {
+    pub(in crate::http) fn push(&mut self, mut bytes: Bytes) -> bool {
         self.bytes += bytes.len();
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE));
@@ -72,7 +72,7 @@ impl Typed {
         self.bytes <= TYPED_BYTES
     }
 
-    pub(super) fn say(&mut self, event: ClientInput) {
+    pub(in crate::http) fn say(&mut self, event: ClientInput) {
         // Only the last size matters.
         if matches!(event, ClientInput::Resize(_)) {
             self.waiting.retain(|waiting| !matches!(waiting, ClientInput::Resize(_)));
@@ -81,7 +81,7 @@ impl Typed {
     }
 
     /// Sends one. Cancelled, nothing is lost. `false` when nobody takes it any more.
-    pub(super) async fn send(&mut self, input: &mpsc::Sender<ClientInput>) -> bool {
+    pub(in crate::http) async fn send(&mut self, input: &mpsc::Sender<ClientInput>) -> bool {
         let Ok(place) = input.reserve().await else {
             // What the session still has to say is awaited.
             self.waiting.clear();

@@ -26,10 +26,7 @@ use sojourn_store::{
 };
 use tokio_tungstenite::{WebSocketStream, tungstenite};
 
-use super::{
-    PROTOCOL,
-    wire::{Start, ToClient},
-};
+use super::PROTOCOL;
 use crate::{http::problem::Problem, state::AppState};
 
 /// Stands before an errand among the subprotocols.
@@ -43,19 +40,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What one node asks of another.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Errand {
+pub(in crate::http) struct Errand {
     node: String,
     until_us: i64,
     pub(super) session: String,
     pub(super) user: String,
     /// The client's address.
-    pub(super) address: String,
+    pub(in crate::http) address: String,
     pub(super) what: What,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum What {
+pub(in crate::http) enum What {
     Attach,
     Watch,
     Join,
@@ -70,7 +67,7 @@ impl Errand {
     }
 
     /// The errand among a request's subprotocols, if there is a good one for this node.
-    pub(super) fn of(state: &AppState, headers: &HeaderMap) -> Option<Self> {
+    pub(in crate::http) fn of(state: &AppState, headers: &HeaderMap) -> Option<Self> {
         let text = headers
             .get_all(header::SEC_WEBSOCKET_PROTOCOL)
             .iter()
@@ -86,7 +83,7 @@ impl Errand {
     }
 
     /// As if a ticket had been shown here.
-    pub(super) fn ticket(&self) -> Option<Ticket> {
+    pub(in crate::http) fn ticket(&self) -> Option<Ticket> {
         let session: AccessSessionId = self.session.parse().ok()?;
         let user: UserId = self.user.parse().ok()?;
         let admits = match self.what {
@@ -106,8 +103,17 @@ fn unreachable(what: &str) -> Problem {
 
 type Socket = WebSocketStream<reqwest::Upgraded>;
 
+/// A path of the other node that speaks WebSocket, and what it speaks.
+pub(in crate::http) struct Place {
+    pub(in crate::http) path: &'static str,
+    pub(in crate::http) protocol: &'static str,
+}
+
+/// Where terminals are, and words between nodes.
+pub(in crate::http) const TERMINAL: Place = Place { path: "/terminal", protocol: PROTOCOL };
+
 /// Opens a socket to the node that an errand is for.
-async fn reach(state: &AppState, errand: Errand) -> Result<Socket, Problem> {
+async fn reach(state: &AppState, errand: Errand, place: &Place) -> Result<Socket, Problem> {
     let node: NodeId = errand.node.parse().map_err(|_| unreachable("is not known"))?;
     let found = state.store.node(node).await?.ok_or_else(|| unreachable("is not known"))?;
     match found.state(state.now()) {
@@ -121,12 +127,12 @@ async fn reach(state: &AppState, errand: Errand) -> Result<Socket, Problem> {
     let connect = async {
         let client = reqwest::Client::builder().http1_only().no_proxy().build()?;
         let answer = client
-            .get(format!("{}/terminal", found.url))
+            .get(format!("{}{}", found.url, place.path))
             .header(header::CONNECTION, "Upgrade")
             .header(header::UPGRADE, "websocket")
             .header(header::SEC_WEBSOCKET_VERSION, "13")
             .header(header::SEC_WEBSOCKET_KEY, BASE64.encode(&state.entropy.bytes::<16>()))
-            .header(header::SEC_WEBSOCKET_PROTOCOL, format!("{PROTOCOL}, {sealed}"))
+            .header(header::SEC_WEBSOCKET_PROTOCOL, format!("{}, {sealed}", place.protocol))
             .send()
             .await?
             .error_for_status()?;
@@ -173,7 +179,7 @@ pub(in crate::http) async fn terminate(
         return Err(Problem::conflict("session_over", "the session has ended"));
     }
     let errand = errand(state, node, session, user, String::new(), What::Terminate { detail });
-    let mut socket = reach(state, errand).await?;
+    let mut socket = reach(state, errand, &TERMINAL).await?;
     // It closes when it is done.
     let done = async { while let Some(Ok(_)) = socket.next().await {} };
     if tokio::time::timeout(PATIENCE, done).await.is_err() {
@@ -198,7 +204,7 @@ pub(super) async fn run_terminate(state: &AppState, errand: &Errand, detail: &st
 }
 
 /// Whether a ticket's session runs on another node, as far as is known.
-pub(super) async fn elsewhere(state: &AppState, ticket: &Ticket) -> Option<AccessSession> {
+pub(in crate::http) async fn elsewhere(state: &AppState, ticket: &Ticket) -> Option<AccessSession> {
     let (Admits::Attach(id) | Admits::Watch(id) | Admits::Join(id)) = ticket.admits else { return None };
     if state.hub.get(id).is_some() || state.hub.tether(id).is_some() {
         return None;
@@ -207,15 +213,16 @@ pub(super) async fn elsewhere(state: &AppState, ticket: &Ticket) -> Option<Acces
     (session.node != state.access.node.to_string()).then_some(session)
 }
 
-/// Carries a browser to the node that runs the session.
-pub(super) async fn carry(
+/// Carries a browser to the node that runs the session, `start` being its first message. Returns why that was not possible, or
+/// nothing where it is over.
+pub(in crate::http) async fn carry(
     state: &AppState,
     ticket: &Ticket,
     session: &AccessSession,
     address: String,
-    start: &Start,
+    (place, start): (&Place, String),
     socket: &mut WebSocket,
-) -> Option<ToClient> {
+) -> Option<String> {
     let what = match ticket.admits {
         Admits::Attach(_) => What::Attach,
         Admits::Watch(_) => What::Watch,
@@ -223,11 +230,11 @@ pub(super) async fn carry(
         Admits::Open(_) => return None,
     };
     let errand = errand(state, &session.node, session.id, ticket.user, address, what);
-    let mut other = match reach(state, errand).await {
+    let mut other = match reach(state, errand, place).await {
         Ok(other) => other,
-        Err(problem) => return Some(ToClient::end(EndReason::Failed, problem.detail())),
+        Err(problem) => return Some(problem.detail().to_owned()),
     };
-    other.send(tungstenite::Message::text(start.message())).await.ok()?;
+    other.send(tungstenite::Message::text(start)).await.ok()?;
     let (mut to_other, mut from_other) = other.split();
     let (mut to_browser, mut from_browser) = socket.split();
     // Each way for itself: one that is held up must not hold up the other.

@@ -27,7 +27,7 @@ use super::{
 use crate::{http::problem::chain, state::AppState};
 
 /// How often it is looked up whether the viewer still may look on.
-const CHECK: Duration = Duration::from_secs(5);
+pub(in crate::http) const CHECK: Duration = Duration::from_secs(5);
 
 /// Whether a user may look at a live session, or take part: their own; another's with `sessions.watch`, and to
 /// take part what opening it themselves would need.
@@ -166,7 +166,8 @@ fn denied(refused: &Refused) -> ToClient {
     ToClient::end(EndReason::Denied, refused.to_string())
 }
 
-async fn note(
+/// Writes down that somebody looks on.
+pub(in crate::http) async fn note(
     state: &AppState,
     user: UserId,
     name: &str,

@@ -46,6 +46,7 @@ impl PartialSchema for PolicyBody {
             .property("allowAgent", flag("The user's agent may be forwarded"))
             .property("allowFiles", flag("Files may be transferred"))
             .property("files", files())
+            .property("desktop", desktop())
             .property("tellWatched", flag("The user is told when somebody looks on"))
             .property("idleLimitSeconds", seconds("A session ends after so long without a key"))
             .property("timeLimitSeconds", seconds("A session ends after so long"))
@@ -86,6 +87,20 @@ fn files() -> Object {
         .property("maxDownloadBytes", bytes("The longest file that may be fetched from the target"))
         .property("allow", rules("The only paths that may be touched; empty: all"))
         .property("deny", rules("Paths that may not be touched, whatever allow says"))
+        .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(false)))
+        .build()
+}
+
+/// The same keys as [`DesktopPolicy`](sojourn_domain::access::DesktopPolicy).
+fn desktop() -> Object {
+    let flag = |about: &str| {
+        ObjectBuilder::new().schema_type(SchemaType::Type(Type::Boolean)).description(Some(about)).build()
+    };
+    ObjectBuilder::new()
+        .description(Some("What may be done on a desktop"))
+        .property("viewOnly", flag("It is looked at: no key, no pointer and no text goes to the target"))
+        .property("allowCopy", flag("What is copied on the desktop may come to the user's clipboard"))
+        .property("allowPaste", flag("The user's clipboard may go to the desktop"))
         .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(false)))
         .build()
 }

@@ -1,5 +1,5 @@
-//! TLS towards FTP targets. A certificate is good when it is the pinned one: names and authorities say nothing
-//! about the devices that speak FTP.
+//! TLS towards targets that are no web sites: FTP and VNC. A certificate is good when it is the pinned one: names and authorities say nothing
+//! about the devices that speak these.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,19 +14,21 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use crate::protocols::{HostKeyRule, ssh::SeenKey};
+use sojourn_domain::access::EndReason;
+
+use super::{ConnectError, HostKeyRule, Target, ssh::SeenKey};
 
 /// What a control connection and its data connections share: a target may want them to be of one TLS session, so
 /// that nobody else's data connection is taken for theirs.
 #[derive(Clone)]
-pub(super) struct Tls {
-    pub(super) config: Arc<ClientConfig>,
-    pub(super) name: ServerName<'static>,
+pub(crate) struct Tls {
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) name: ServerName<'static>,
     verifier: Arc<Verifier>,
 }
 
 impl Tls {
-    pub(super) fn new(
+    pub(crate) fn new(
         rule: &HostKeyRule,
         host: &str,
         address: std::net::IpAddr,
@@ -49,17 +51,46 @@ impl Tls {
     }
 
     /// The certificate that was shown.
-    pub(super) fn seen(&self) -> Option<SeenKey> {
+    pub(crate) fn seen(&self) -> Option<SeenKey> {
         self.verifier.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Why the certificate that was shown is not good, if it is not.
+    pub(crate) fn refused(&self, target: &Target) -> Option<ConnectError> {
+        let seen = self.seen()?;
+        refuses(&target.host_key, &seen).then(|| wrong_certificate(target, &seen))
+    }
+
     /// From now on only the certificate that was shown is good.
-    pub(super) fn keep_to_it(&self) {
+    pub(crate) fn keep_to_it(&self) {
         if let Some(seen) = self.seen() {
             *self.verifier.rule.lock().unwrap_or_else(PoisonError::into_inner) =
                 HostKeyRule::Pinned(seen.fingerprint);
         }
     }
+}
+
+fn refuses(rule: &HostKeyRule, seen: &SeenKey) -> bool {
+    match rule {
+        HostKeyRule::Pinned(pinned) => pinned.trim_end_matches('=') != seen.fingerprint,
+        HostKeyRule::FirstUse => false,
+        HostKeyRule::Unknown => true,
+    }
+}
+
+fn wrong_certificate(target: &Target, seen: &SeenKey) -> ConnectError {
+    let shown = &seen.fingerprint;
+    let message = match &target.host_key {
+        HostKeyRule::Pinned(_) => format!(
+            "THE TARGET'S CERTIFICATE HAS CHANGED: it shows {shown}, which is not the one that was pinned. Either it was \
+             renewed, or somebody stands in between. Whoever may edit the connection can look and pin the new one."
+        ),
+        HostKeyRule::FirstUse | HostKeyRule::Unknown => format!(
+            "nobody has pinned this target's certificate yet (it shows {shown}). Somebody who may edit the connection \
+             has to connect first, or to pin it."
+        ),
+    };
+    ConnectError::new(EndReason::HostKey, message)
 }
 
 #[derive(Debug)]
@@ -86,11 +117,7 @@ impl ServerCertVerifier for Verifier {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let shown = shown(end_entity);
-        let good = match &*self.rule.lock().unwrap_or_else(PoisonError::into_inner) {
-            HostKeyRule::Pinned(pinned) => pinned.trim_end_matches('=') == shown.fingerprint,
-            HostKeyRule::FirstUse => true,
-            HostKeyRule::Unknown => false,
-        };
+        let good = !refuses(&self.rule.lock().unwrap_or_else(PoisonError::into_inner), &shown);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
         if good {
             Ok(ServerCertVerified::assertion())
