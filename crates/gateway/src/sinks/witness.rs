@@ -14,7 +14,10 @@ use sojourn_domain::{
     time::Elapsed,
 };
 use sojourn_store::{Store, recordings::Recorder};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{
     desktop::{DesktopError, DesktopOptions, DesktopRecorder, DesktopTap},
@@ -25,6 +28,9 @@ use super::{
 const MOVES: Duration = Duration::from_millis(200);
 /// The same of a wheel, whose notches come many at a time.
 const SCROLLS: Duration = Duration::from_millis(100);
+
+/// How long, when a session is over, what its target had shown may take to be painted.
+const LAST: Duration = Duration::from_secs(10);
 
 /// Something that a person did on a desktop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +48,18 @@ pub struct Witness {
     input: InputLog,
     begun: Instant,
     last: Arc<Mutex<Last>>,
+    /// Pieces that are not painted yet.
+    held: watch::Sender<usize>,
+}
+
+/// What a target has shown and is not painted yet. The recording does not end before this is dropped, or has taken too long.
+#[derive(Debug)]
+pub struct Held(watch::Sender<usize>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.send_modify(|held| *held -= 1);
+    }
 }
 
 /// When something was noted last.
@@ -60,6 +78,21 @@ impl Witness {
     /// Where the desktop is painted.
     pub fn tap(&self) -> &DesktopTap {
         &self.tap
+    }
+
+    /// Something has come that is still to be painted.
+    pub fn hold(&self) -> Held {
+        self.held.send_modify(|held| *held += 1);
+        Held(self.held.clone())
+    }
+
+    /// Waits until everything that has come is painted, or says that it is not.
+    async fn painted(&self, limit: Duration) {
+        let mut held = self.held.subscribe();
+        // That nobody could drop any more does not happen: the other half is here.
+        if timeout(limit, held.wait_for(|held| *held == 0)).await.is_err() {
+            self.lose("what the target showed last could not be read in time");
+        }
     }
 
     /// Notes what was done; of moves and turns of the wheel some.
@@ -111,7 +144,7 @@ impl Desktop {
         record: RecordPolicy,
     ) -> Self {
         let (input, writer) = InputLog::start(store, session);
-        let witness = Witness { tap, input, begun, last: Arc::default() };
+        let witness = Witness { tap, input, begun, last: Arc::default(), held: watch::Sender::new(0) };
         let mandatory = record == RecordPolicy::Mandatory;
         Self { witness, recorder: None, failure: None, writer, mandatory }
     }
@@ -141,7 +174,13 @@ impl Desktop {
     }
 
     pub(crate) async fn finish(self, elapsed: Elapsed) {
+        self.finish_within(elapsed, LAST).await;
+    }
+
+    /// `limit`: how long what has come may take to be painted.
+    pub(super) async fn finish_within(self, elapsed: Elapsed, limit: Duration) {
         if let Some(recorder) = self.recorder {
+            self.witness.painted(limit).await;
             let report = recorder.finish(elapsed, true).await;
             tracing::debug!(report.frames, report.slow_ms, "a desktop's recording is over");
         }

@@ -337,13 +337,14 @@ async fn a_new_size_is_recorded_and_shown() {
     assert!(frames.contains("1,800,600") && frames.contains("1,1024,768"), "{frames}");
 }
 
-/// A target that lets everybody in, is asked for ZRLE, and answers with what is none.
-async fn hostile() -> u16 {
+/// A target of this size that lets everybody in, sends its updates at once, and closes where it is told to.
+async fn scripted((width, height): (u16, u16), updates: Vec<u8>, closes: bool) -> u16 {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            let updates = updates.clone();
             tokio::spawn(async move {
                 stream.write_all(b"RFB 003.008\n").await.unwrap();
                 let mut came = [0; 1024];
@@ -353,13 +354,15 @@ async fn hostile() -> u16 {
                 stream.write_all(&[0; 4]).await.unwrap();
                 stream.read_exact(&mut came[..1]).await.unwrap();
                 let format = sojourn_gateway::protocols::vnc::pixels::FORMAT;
-                let init = [&[0, 64, 0, 48][..], &format, &[0, 0, 0, 1, b'x']].concat();
+                let size = [width.to_be_bytes(), height.to_be_bytes()].concat();
+                let init = [&size[..], &format, &[0, 0, 0, 1, b'x']].concat();
                 stream.write_all(&init).await.unwrap();
-                // A picture that is one, and then one that is none.
-                let good = [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0][..], &[1, 2, 3, 0]].concat();
-                let bad =
-                    [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 9, 0, 9, 0, 0, 0, 16, 0, 0, 0, 4][..], &[9; 4]].concat();
-                stream.write_all(&[good, bad].concat()).await.unwrap();
+                // Somebody is there who wants pictures.
+                assert!(stream.read(&mut came).await.unwrap() > 0);
+                stream.write_all(&updates).await.unwrap();
+                if closes {
+                    stream.shutdown().await.unwrap();
+                }
                 while matches!(stream.read(&mut came).await, Ok(length) if length > 0) {}
             });
         }
@@ -367,20 +370,63 @@ async fn hostile() -> u16 {
     port
 }
 
+/// A session on a scripted target, up to the browser's wish for ZRLE.
+async fn scripted_session(house: &House, who: &Persona, port: u16, record: RecordPolicy) -> (Screen, String) {
+    let made = ConnectionPolicy { record, ..policy(DesktopPolicy::default()) };
+    let connection = house.connection(who, target(port, None, made)).await;
+    let mut screen = Screen::come(house, who, connection, json!({"type": "start"})).await;
+    let id = screen.word("session").await["id"].as_str().unwrap().to_owned();
+    for send in [&b"RFB 003.008\n"[..], &[1], &[1]] {
+        screen.send(send).await;
+    }
+    screen.send(&[2, 0, 0, 1, 0, 0, 0, 16]).await;
+    (screen, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_shown_right_before_the_end_is_in_the_film() {
+    const SIZE: (u16, u16) = (1024, 768);
+    // Few bytes, and much to paint: the target is gone long before it is.
+    let all: Vec<Colour> = colours(24).collect();
+    let mut zlib = flate2::Compress::new(flate2::Compression::fast(), true);
+    let mut updates = Vec::new();
+    for [r, g, b] in &all {
+        // Tiles of one colour.
+        let tiles = [1, *r, *g, *b].repeat(16 * 12);
+        let mut data = Vec::with_capacity(tiles.len() + 1024);
+        zlib.compress_vec(&tiles, &mut data, flate2::FlushCompress::Sync).unwrap();
+        updates.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, 4, 0, 3, 0, 0, 0, 0, 16]);
+        updates.extend_from_slice(&u32::try_from(data.len()).unwrap().to_be_bytes());
+        updates.extend_from_slice(&data);
+    }
+    let house = House::new().await;
+    let (admin, _) = people(&house).await;
+    let port = scripted(SIZE, updates, true).await;
+    let (screen, id) = scripted_session(&house, &admin, port, RecordPolicy::Mandatory).await;
+    take_all(screen).await.unwrap();
+    house.ended(&id).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, state) = recording(&house, &id, folder.path()).await;
+    assert_eq!(state, RecordingState::Sealed);
+    let path = file.to_str().unwrap();
+    let args = ["-v", "error", "-i", path, "-fps_mode", "passthrough"];
+    let raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"];
+    let Some(pictures) = said("ffmpeg", &[args.as_slice(), &raw].concat()) else { return };
+    let last = pictures.rchunks_exact(3 * 1024 * 768).next().unwrap();
+    let (found, wanted) = ([last[0], last[1], last[2]], all[all.len() - 1]);
+    assert!(close(found, wanted), "{found:?} instead of {wanted:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_that_cannot_be_read_ends_the_recording_and_where_it_must_the_session() {
     let house = House::new().await;
     let (admin, _) = people(&house).await;
     for record in [RecordPolicy::BestEffort, RecordPolicy::Mandatory] {
-        let port = hostile().await;
-        let made = ConnectionPolicy { record, ..policy(DesktopPolicy::default()) };
-        let connection = house.connection(&admin, target(port, None, made)).await;
-        let mut screen = Screen::come(&house, &admin, connection, json!({"type": "start"})).await;
-        let id = screen.word("session").await["id"].as_str().unwrap().to_owned();
-        for send in [&b"RFB 003.008\n"[..], &[1], &[1]] {
-            screen.send(send).await;
-        }
-        screen.send(&[2, 0, 0, 1, 0, 0, 0, 16]).await;
+        // A picture that is one, and then one that is none.
+        let good = [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0][..], &[1, 2, 3, 0]].concat();
+        let bad = [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 9, 0, 9, 0, 0, 0, 16, 0, 0, 0, 4][..], &[9; 4]].concat();
+        let port = scripted((64, 48), [good, bad].concat(), false).await;
+        let (mut screen, id) = scripted_session(&house, &admin, port, record).await;
         match record {
             RecordPolicy::Mandatory => {
                 let end = screen.word("end").await;

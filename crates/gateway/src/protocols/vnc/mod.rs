@@ -38,7 +38,7 @@ use self::{
     browser::Welcome,
     downward::Downward,
     handshake::{Desktop, Handshake, Means, Next, Refused},
-    tap::Tap,
+    tap::{Piece, Tap},
     upward::{Allows, Upward},
 };
 use super::{ConnectError, Credential, HostKeyRule, Target, dial, ssh::SeenKey, tls::Tls};
@@ -295,7 +295,7 @@ struct Work {
     asks: Interval,
     asked_all: bool,
     /// On its way to the tap.
-    unseen: Option<Bytes>,
+    unseen: Option<Piece>,
 }
 
 type Over = (EndReason, String);
@@ -323,6 +323,11 @@ impl Work {
             if self.told.send(event).await.is_err() {
                 break;
             }
+        }
+        // What was shown last belongs to the recording, which waits for it.
+        if let Some(piece) = self.unseen.take() {
+            self.tap.place().await;
+            self.tap.take(piece);
         }
     }
 
@@ -370,8 +375,8 @@ impl Work {
                     }
                 }
                 () = self.tap.place(), if self.unseen.is_some() => {
-                    if let Some(bytes) = self.unseen.take() {
-                        self.tap.take(bytes);
+                    if let Some(piece) = self.unseen.take() {
+                        self.tap.take(piece);
                     }
                 }
                 _ = self.asks.tick(), if self.welcome.is_none() && self.outward.is_empty() && self.upward.at_rest() => {
@@ -413,7 +418,7 @@ impl Work {
         if !out.is_empty() {
             self.waiting = Some(TargetEvent::Output(Bytes::from(out)));
         }
-        self.unseen = Some(Bytes::copy_from_slice(bytes));
+        self.unseen = Some(self.tap.piece(bytes));
         Ok(())
     }
 

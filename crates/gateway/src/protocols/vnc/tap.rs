@@ -2,7 +2,8 @@
 //!
 //! It gets the target's bytes as they come, over a short queue, and decodes them on a thread of its own. When the queue is full
 //! the relay waits: nothing is left out, because each picture builds on the one before. What cannot be read ends the
-//! tap, and its recording has a gap from there on; the desktop itself goes on where its policy allows that.
+//! tap, and its recording has a gap from there on; the desktop itself goes on where its policy allows that. A piece that is on
+//! its way keeps the recording from ending.
 
 use std::io;
 
@@ -18,7 +19,7 @@ use crate::{
     session::ends::place,
     sinks::{
         desktop::{Area, PixelOrder, Pixels, PointerShape},
-        witness::Witness,
+        witness::{Held, Witness},
     },
 };
 
@@ -27,47 +28,62 @@ const QUEUE: usize = 16;
 /// Longest side of a pointer that is drawn; of a larger one the arrow is drawn instead.
 const POINTER: u16 = 256;
 
+/// What the target sent, and when.
+#[derive(Debug)]
+pub(super) struct Piece {
+    elapsed: Elapsed,
+    bytes: Bytes,
+    /// Until it is painted.
+    held: Held,
+}
+
 /// The way to the thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Tap {
-    bytes: Option<mpsc::Sender<(Elapsed, Bytes)>>,
+    pieces: Option<mpsc::Sender<Piece>>,
     witness: Witness,
 }
 
 impl Tap {
     pub(super) fn start(witness: Witness, width: u16, height: u16) -> io::Result<Self> {
-        let (bytes, came) = mpsc::channel(QUEUE);
+        let (pieces, came) = mpsc::channel(QUEUE);
         let theirs = witness.clone();
         std::thread::Builder::new()
             .name("desktop-tap".to_owned())
             .spawn(move || read(theirs, (width, height), came))?;
-        Ok(Self { bytes: Some(bytes), witness })
+        Ok(Self { pieces: Some(pieces), witness })
+    }
+
+    /// What came now.
+    pub(super) fn piece(&self, bytes: &[u8]) -> Piece {
+        let elapsed = self.witness.elapsed();
+        Piece { elapsed, bytes: Bytes::copy_from_slice(bytes), held: self.witness.hold() }
     }
 
     /// Waits until there is room.
     pub(super) async fn place(&self) {
-        if let Some(bytes) = &self.bytes {
-            place(Some(bytes)).await;
+        if let Some(pieces) = &self.pieces {
+            place(Some(pieces)).await;
         }
     }
 
     /// To be called where there is room.
-    pub(super) fn take(&mut self, piece: Bytes) {
+    pub(super) fn take(&mut self, piece: Piece) {
         // The thread has gone when it could not read what came; it has said so.
-        if let Some(bytes) = &self.bytes
-            && bytes.try_send((self.witness.elapsed(), piece)).is_err()
+        if let Some(pieces) = &self.pieces
+            && pieces.try_send(piece).is_err()
         {
-            self.bytes = None;
+            self.pieces = None;
         }
     }
 }
 
-fn read(witness: Witness, (width, height): (u16, u16), mut came: mpsc::Receiver<(Elapsed, Bytes)>) {
+fn read(witness: Witness, (width, height): (u16, u16), mut came: mpsc::Receiver<Piece>) {
     let mut drawing = Drawing::new(Painter { witness, elapsed: Elapsed::from_micros(0), cannot: None });
     drawing.canvas().resize(width, height);
     let mut reader = Downward::new(true);
     let mut out = Vec::new();
-    while let Some((elapsed, bytes)) = came.blocking_recv() {
+    while let Some(Piece { elapsed, bytes, held }) = came.blocking_recv() {
         drawing.canvas().elapsed = elapsed;
         let read = reader.show(&bytes, &mut out, &mut drawing);
         // It is passed on elsewhere.
@@ -77,6 +93,7 @@ fn read(witness: Witness, (width, height): (u16, u16), mut came: mpsc::Receiver<
             drawing.canvas().witness.lose(&format!("the target sent {what}"));
             return;
         }
+        drop(held);
     }
 }
 

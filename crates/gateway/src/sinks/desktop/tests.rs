@@ -1,7 +1,7 @@
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use sojourn_domain::{
-    access::{ClientKind, Protocol, Purpose, RecordingState},
+    access::{ClientKind, Protocol, Purpose, RecordPolicy, RecordingState},
     id::AccessSessionId,
     time::Clock as _,
     webm,
@@ -14,6 +14,7 @@ use sojourn_store::{
 };
 
 use super::*;
+use crate::sinks::witness;
 
 struct House {
     store: Store,
@@ -199,6 +200,60 @@ async fn what_was_painted_is_seen_and_sizes_change_within_one_recording() {
     close(&picture, 321, 30, 25, [0, 200, 90]);
     close(&picture, 321, 104, 116, [255, 255, 255]);
     close(&pixels("11", "640x360"), 640, 320, 180, [20, 20, 220]);
+}
+
+/// A session's desktop, 160 by 120, on which a red picture was seen.
+async fn red(house: &House) -> (AccessSessionId, witness::Desktop) {
+    let (id, recorder) = house.begin().await;
+    let tap = DesktopTap::default();
+    let begun = tokio::time::Instant::now();
+    let store = house.store.clone();
+    let mut desktop = witness::Desktop::start(store, id, begun, tap.clone(), RecordPolicy::Mandatory);
+    desktop.record(recorder, String::new()).unwrap();
+    tap.resize(at(0), 160, 120).unwrap();
+    fill(&tap, at(0), Area { x: 0, y: 0, width: 160, height: 120 }, [220, 20, 20]);
+    let until = Instant::now() + Duration::from_secs(60);
+    while lock(&tap.0.shared).canvas.dirty() {
+        assert!(Instant::now() < until, "nobody looks at the canvas");
+        tokio::task::yield_now().await;
+    }
+    (id, desktop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_waits_for_what_is_still_to_be_painted() {
+    let house = House::new().await;
+    let (id, desktop) = red(&house).await;
+    let witness = desktop.witness();
+    let (first, second) = (witness.hold(), witness.hold());
+    let mut ending = tokio::spawn(desktop.finish_within(at(3000), Duration::from_secs(60)));
+    fill(witness.tap(), at(1000), SMALL, [20, 220, 20]);
+    drop(first);
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut ending).await.is_err(), "one is missing");
+    fill(witness.tap(), at(2000), Area { x: 0, y: 0, width: 160, height: 120 }, [20, 20, 220]);
+    drop(second);
+    ending.await.unwrap();
+    let (file, state) = house.file(id).await;
+    assert_eq!(state, RecordingState::Sealed);
+    let args = ["-v", "error", "-ss", "2.5", "-i", file.to_str().unwrap(), "-frames:v", "1"];
+    let raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"];
+    let Some(picture) = said("ffmpeg", &[args.as_slice(), &raw].concat()) else { return };
+    let far = picture[..3].iter().zip([20, 20, 220]).any(|(found, wanted)| found.abs_diff(wanted) > 24);
+    assert!(!far, "{:?}", &picture[..3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_painted_in_time_is_a_gap() {
+    let house = House::new().await;
+    let (id, desktop) = red(&house).await;
+    let held = desktop.witness().hold();
+    desktop.finish_within(at(3000), Duration::from_millis(10)).await;
+    let verified = house.recordings.verify(id).await.unwrap();
+    let gaps: Vec<_> = verified.gaps.iter().map(|gap| (gap.reason, gap.message.as_str())).collect();
+    let late = "what the target showed last could not be read in time";
+    assert_eq!(gaps, [(GapReason::RecorderFailed, late)]);
+    assert_eq!(house.file(id).await.1, RecordingState::Incomplete);
+    drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread")]
