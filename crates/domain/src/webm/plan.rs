@@ -21,6 +21,9 @@ use super::{
 pub const MAX_CUES: usize = 8192;
 /// Pieces of one file. A recording that was made in one go and cut nowhere is one.
 pub const MAX_PIECES: usize = 262_144;
+/// How long a last frame is shown, in nanoseconds at most, where the recording does not say it: as long as the one before it was, but
+/// that may have been a desktop that stood still.
+const LAST_FRAME_NS: u64 = 100_000_000;
 /// Bytes of a cluster's header and time, as made here.
 const CLUSTER_HEAD: u64 = 22;
 /// Written by.
@@ -212,6 +215,17 @@ pub struct Planner {
     gathered: Gathered,
 }
 
+/// The last frame of a track, in ticks.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    track: u64,
+    time: i64,
+    /// How long the one before it was shown.
+    step: u64,
+    /// How long it is shown, as the recording says.
+    duration: Option<u64>,
+}
+
 #[derive(Debug, Default)]
 struct Gathered {
     tracks: Option<Tracks>,
@@ -223,9 +237,7 @@ struct Gathered {
     /// Key frames for one cue.
     every: u64,
     keys: u64,
-    /// The last time of each track that was seen, and the longest step between two.
-    last: Vec<(u64, i64, u64)>,
-    ends_at: u64,
+    last: Vec<Last>,
     blocks: u64,
     overflowed: bool,
 }
@@ -250,7 +262,7 @@ impl Planner {
         if self.gathered.overflowed {
             return Err(WebmError::TooManyPieces);
         }
-        let duration = self.gathered.ends_at;
+        let duration = self.gathered.ends_at(self.scanner.scale_ns());
         // Longer than a hundred years, or counted in nothing: no player could show it.
         let duration_ms = self.ms(duration);
         if self.scanner.scale_ns() == 0 || duration_ms > 100 * 366 * 86_400_000 {
@@ -369,23 +381,25 @@ impl Gathered {
     }
 
     fn time(&mut self, block: &Block) {
-        let found = self.last.iter().position(|(track, ..)| *track == block.track);
-        let step = match found {
-            Some(index) => {
-                let (_, last, step) = &mut self.last[index];
-                if block.time > *last {
-                    *step = block.time.abs_diff(*last);
-                    *last = block.time;
-                }
-                *step
+        let Block { track, time, duration, .. } = *block;
+        match self.last.iter_mut().find(|last| last.track == track) {
+            Some(last) if time < last.time => {}
+            Some(last) => {
+                let step = if time > last.time { time.abs_diff(last.time) } else { last.step };
+                *last = Last { step, time, duration, ..*last };
             }
-            None => {
-                self.last.push((block.track, block.time, 0));
-                0
-            }
+            None => self.last.push(Last { track, time, step: 0, duration }),
+        }
+    }
+
+    /// When the last picture, or sound, is over.
+    fn ends_at(&self, scale_ns: u64) -> u64 {
+        let most = LAST_FRAME_NS.checked_div(scale_ns).unwrap_or(0);
+        let end = |last: &Last| {
+            let start = u64::try_from(last.time).unwrap_or(0);
+            start.saturating_add(last.duration.unwrap_or(last.step.min(most)))
         };
-        let start = u64::try_from(block.time).unwrap_or(0);
-        self.ends_at = self.ends_at.max(start.saturating_add(block.duration.unwrap_or(step)));
+        self.last.iter().map(end).max().unwrap_or(0)
     }
 }
 

@@ -298,6 +298,37 @@ fn the_recording_of_a_browser_gets_a_duration_and_cues() {
 }
 
 #[test]
+fn a_film_is_as_long_as_it_says() {
+    for (ends, key) in [(true, false), (true, true), (false, false)] {
+        let mut out = Vec::new();
+        let mut writer = Writer::default();
+        writer.header(Video { width: 2, height: 2 }, "", &mut out);
+        // A desktop that stood still for ten seconds twice.
+        let mut frames = Vec::new();
+        for (number, time) in [0, 10_000, 20_000].into_iter().enumerate() {
+            let frame = frame(number == 0, number, 9);
+            writer.frame(time, number == 0, &frame, &mut out);
+            writer.flush(&mut out);
+            frames.push(Seen { time: time as i64, frame });
+        }
+        if ends {
+            let frame = frame(key, 3, 200);
+            writer.last_frame(20_399, key, &frame, 1, &mut out);
+            frames.push(Seen { time: 20_399, frame });
+        }
+        writer.flush(&mut out);
+        let mut file = Vec::new();
+        let plan = remux(&out, &mut file).unwrap();
+        assert!(!plan.damaged());
+        let simple = read(&file);
+        assert_eq!(simple.blocks, frames);
+        assert_eq!(simple.cues.len(), 1 + usize::from(key));
+        // What no recording says is guessed to be little.
+        assert_eq!(plan.duration_ms(), if ends { 20_400 } else { 20_100 });
+    }
+}
+
+#[test]
 fn remarks_stay_in_the_file() {
     let mut out = Vec::new();
     let mut writer = Writer::default();

@@ -63,7 +63,37 @@ impl Writer {
     /// Takes a frame. What goes before it is written when it is a key frame, or much has gathered. Times that run backwards
     /// are taken as standing still.
     pub fn frame(&mut self, time_ms: u64, key: bool, frame: &[u8], out: &mut Vec<u8>) {
+        let (relative, _) = self.place(time_ms, key, out);
+        put_id(ebml::SIMPLE_BLOCK, &mut self.cluster);
+        self.cluster.extend_from_slice(&size(frame.len() as u64 + 4));
+        self.block(relative, if key { 0x80 } else { 0 }, frame);
+    }
+
+    /// Takes the frame that is the last, and says how long it is shown: with it the recording says when it ends.
+    pub fn last_frame(&mut self, time_ms: u64, key: bool, frame: &[u8], duration_ms: u64, out: &mut Vec<u8>) {
+        let (relative, step) = self.place(time_ms, key, out);
+        let mut said = Vec::new();
+        put_unsigned(ebml::BLOCK_DURATION, duration_ms, &mut said);
+        if !key {
+            // In a group it is this that tells it from a key frame: where the frame before it is.
+            put(ebml::REFERENCE_BLOCK, &(-step).to_be_bytes(), &mut said);
+        }
+        let block = frame.len() as u64 + 4;
+        let mut head = Vec::new();
+        put_id(ebml::BLOCK, &mut head);
+        head.extend_from_slice(&size(block));
+        put_id(ebml::BLOCK_GROUP, &mut self.cluster);
+        self.cluster.extend_from_slice(&size(head.len() as u64 + block + said.len() as u64));
+        self.cluster.append(&mut head);
+        self.block(relative, 0, frame);
+        self.cluster.append(&mut said);
+    }
+
+    /// Where a frame of this time belongs: in the cluster, and behind the frame before it.
+    fn place(&mut self, time_ms: u64, key: bool, out: &mut Vec<u8>) -> (i16, i64) {
         let time_ms = time_ms.max(self.last_ms);
+        // Milliseconds of less than a lifetime.
+        let step = (time_ms - self.last_ms) as i64;
         self.last_ms = time_ms;
         if key || self.cluster.len() >= CLUSTER_BYTES || time_ms.saturating_sub(self.time_ms) > FURTHEST_MS {
             self.flush(out);
@@ -71,13 +101,14 @@ impl Writer {
         if self.cluster.is_empty() {
             self.time_ms = time_ms;
         }
-        put_id(ebml::SIMPLE_BLOCK, &mut self.cluster);
-        self.cluster.extend_from_slice(&size(frame.len() as u64 + 4));
-        self.cluster.push(0x80 | TRACK);
         // At most FURTHEST_MS, which fits.
-        let relative = (time_ms - self.time_ms) as i16;
+        ((time_ms - self.time_ms) as i16, step)
+    }
+
+    fn block(&mut self, relative: i16, flags: u8, frame: &[u8]) {
+        self.cluster.push(0x80 | TRACK);
         self.cluster.extend_from_slice(&relative.to_be_bytes());
-        self.cluster.push(if key { 0x80 } else { 0 });
+        self.cluster.push(flags);
         self.cluster.extend_from_slice(frame);
     }
 

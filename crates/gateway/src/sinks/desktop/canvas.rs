@@ -45,6 +45,10 @@ pub(super) struct Canvas {
     pixels: Vec<u8>,
     /// What differs from the picture that was taken last.
     dirty: Option<Part>,
+    /// What was painted since the desktop has this size: the smallest part that holds it all.
+    painted: Option<Part>,
+    /// A picture of this size was taken.
+    taken: bool,
     elapsed: Elapsed,
     pointer: Option<(u16, u16)>,
     shape: Option<PointerShape>,
@@ -52,6 +56,16 @@ pub(super) struct Canvas {
     drawn: Option<Part>,
     /// Others that look at it.
     eyes: Vec<Eye>,
+}
+
+/// Whether there is something to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum News {
+    /// Nothing is different, or nothing was painted yet at all.
+    None,
+    /// A first picture, of which parts are still black: more of it is on its way, if the desktop is one that shows more.
+    Begun,
+    Some,
 }
 
 /// Of somebody who looks at the desktop: what differs from what they saw last, and where the pointer was in it.
@@ -80,8 +94,12 @@ impl Canvas {
         (self.width as u16, self.height as u16)
     }
 
-    pub(super) fn dirty(&self) -> bool {
-        self.dirty.is_some()
+    pub(super) fn news(&self) -> News {
+        match (self.dirty, self.painted) {
+            (Some(_), Some(painted)) if self.taken || painted == self.whole() => News::Some,
+            (Some(_), Some(_)) => News::Begun,
+            (None, _) | (_, None) => News::None,
+        }
     }
 
     /// When something was painted last.
@@ -102,6 +120,7 @@ impl Canvas {
             (self.width, self.height) = (width, height);
             self.pixels = vec![0; width * height * 4];
             self.dirty = Some(self.whole());
+            (self.painted, self.taken) = (None, false);
             self.drawn = None;
             let whole = self.whole();
             for eye in &mut self.eyes {
@@ -203,6 +222,7 @@ impl Canvas {
         if end.is_none() || (x + columns) * 4 > pixels.stride {
             return Err(TapError::Pixels);
         }
+        Part::join(&mut self.painted, part);
         let mut different = None;
         for row in 0..rows {
             let from = (y + row) * pixels.stride + x * 4;
@@ -300,6 +320,7 @@ impl Canvas {
     /// Brings a picture of this size up to date, the pointer in it.
     pub(super) fn take(&mut self, picture: &mut Yuv) {
         let Some(dirty) = self.dirty.take() else { return };
+        self.taken = true;
         let pointed = self.pointed();
         let under = pointed.map(|part| (part, self.lines(part)));
         self.draw();
@@ -369,7 +390,7 @@ mod tests {
         let mut canvas = Canvas::default();
         canvas.resize(width, height).unwrap();
         canvas.take(&mut Yuv::new(width, height));
-        assert!(!canvas.dirty());
+        assert_eq!(canvas.news(), News::None);
         canvas
     }
 
@@ -387,13 +408,34 @@ mod tests {
         assert_eq!(canvas.pixels[(7 * 8 + 7) * 4..][..3], [3, 2, 1]);
         canvas.take(&mut Yuv::new(8, 8));
         canvas.paint(area(6, 6, 4, 4), &pixels, 0, 0).unwrap();
-        assert!(!canvas.dirty());
+        assert_eq!(canvas.news(), News::None);
         canvas.paint(area(60_000, 60_000, u16::MAX, u16::MAX), &pixels, 0, 0).unwrap();
-        assert!(!canvas.dirty());
+        assert_eq!(canvas.news(), News::None);
         assert_eq!(canvas.paint(area(0, 0, 5, 1), &pixels, 0, 0), Err(TapError::Pixels));
         assert_eq!(canvas.paint(area(0, 0, 4, 5), &pixels, 0, 0), Err(TapError::Pixels));
         let huge = Pixels { stride: usize::MAX, ..pixels };
         assert_eq!(canvas.paint(area(0, 0, 4, 4), &huge, 0, 0), Err(TapError::Pixels));
+    }
+
+    #[test]
+    fn a_desktop_that_nobody_painted_is_no_picture() {
+        let mut canvas = Canvas::default();
+        let bytes = [0; 16 * 4];
+        let pixels = Pixels { bytes: &bytes, stride: 16, order: PixelOrder::Rgbx };
+        for (width, height) in [(4, 4), (4, 3)] {
+            canvas.resize(width, height).unwrap();
+            canvas.point(Some((1, 1)));
+            assert_eq!(canvas.news(), News::None);
+            canvas.paint(area(0, 0, 4, 2), &pixels, 0, 0).unwrap();
+            assert_eq!(canvas.news(), News::Begun);
+            // Black it may be.
+            canvas.paint(area(0, 2, 4, 2), &pixels, 0, 0).unwrap();
+            assert_eq!(canvas.news(), News::Some);
+            canvas.take(&mut Yuv::new(width, height));
+            assert_eq!(canvas.news(), News::None);
+            canvas.point(None);
+            assert_eq!(canvas.news(), News::Some);
+        }
     }
 
     #[test]

@@ -2,8 +2,12 @@
 //!
 //! Painting costs a copy of what changed and waits for nobody: there is one canvas, and no queue that could fill. The thread looks at
 //! the canvas a few times a second and encodes what is different; when it is behind it looks less often, so it is the frame rate that
-//! falls, and a remark in the recording says from when to when. Nothing is encoded of a desktop that stands still, but for a frame now and then
-//! that says that it still does.
+//! falls, and a remark in the recording says from when to when. Nothing is encoded of a desktop that stands still, but for a small frame now
+//! and then that says that it still does.
+//!
+//! A film begins with the first picture, which it shows from the session's beginning on: before it there was nothing to see. It
+//! ends with the session, in a last frame that says so. Where the server died it ends with the last frame, up to five seconds
+//! (see [`STILL`]) earlier on a desktop that stood still; the gap in its record says when the server was last known to write.
 //!
 //! VP9 in realtime speed 8 and screen mode was chosen by measuring: 1280x720 at 10 frames a second took 6.5 % of a core and 476 kbit/s at
 //! a PSNR of 51. A new size of the desktop is a key frame of that size in the same recording, which browsers play.
@@ -31,12 +35,22 @@ use tokio::{
 };
 
 pub use self::canvas::{Glance, MAX_PIXELS};
-use self::{canvas::Canvas, vpx::Encoder, yuv::Yuv};
+use self::{
+    canvas::{Canvas, News},
+    vpx::Encoder,
+    yuv::Yuv,
+};
 
 /// How long the spool may be behind until that is a failure.
 const STUCK: Duration = Duration::from_secs(30);
 /// A desktop that stands still has a frame so often.
-const STILL: Duration = Duration::from_secs(10);
+const STILL: Duration = Duration::from_secs(5);
+/// And a key frame, which costs as much as a new picture, so often.
+const STILL_KEY: Duration = Duration::from_secs(60);
+/// A first picture that is only in part there is awaited for so long.
+const FIRST: Duration = Duration::from_secs(1);
+/// How long the last frame is shown, which is the picture at the session's end.
+const LAST_MS: i64 = 1;
 /// Slower than wanted for less than this is not worth a remark.
 const REMARKABLE: Duration = Duration::from_secs(1);
 /// Remarks of one recording.
@@ -207,10 +221,10 @@ impl Drop for DesktopEye {
 impl DesktopTap {
     fn change<T>(&self, elapsed: Elapsed, change: impl FnOnce(&mut Canvas) -> T) -> T {
         let mut shared = lock(&self.0.shared);
-        let was = shared.canvas.dirty();
+        let was = shared.canvas.news();
         shared.canvas.at(elapsed);
         let done = change(&mut shared.canvas);
-        let wake = !was && shared.canvas.dirty();
+        let wake = shared.canvas.news() > was;
         let shown = shared.canvas.watched();
         drop(shared);
         if wake {
@@ -319,6 +333,8 @@ impl DesktopRecorder {
                     picture: Yuv::new(2, 2),
                     last_key: None,
                     last_ms: None,
+                    looked: None,
+                    begun_at: None,
                     pending_since: None,
                     frames: 0,
                     slow: None,
@@ -380,6 +396,17 @@ struct Slow {
     lost: Duration,
 }
 
+/// Why a picture is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shot {
+    /// Something is different.
+    New,
+    /// Nothing is, for some time.
+    Still,
+    /// Nothing comes any more.
+    Last,
+}
+
 /// What the thread does.
 struct Film {
     desktop: Arc<Desktop>,
@@ -394,6 +421,10 @@ struct Film {
     picture: Yuv,
     last_key: Option<i64>,
     last_ms: Option<i64>,
+    /// When the picture was taken, or repeated, and its time then.
+    looked: Option<(Instant, i64)>,
+    /// When the first picture was seen to be there in part.
+    begun_at: Option<Instant>,
     /// When the first frame that the writer holds was encoded.
     pending_since: Option<Instant>,
     frames: u64,
@@ -410,8 +441,7 @@ impl Film {
     fn run(mut self) -> Recorded {
         let interval = Duration::from_secs(1) / u32::from(self.options.frames_per_second.max(1));
         let hold = self.options.cluster_every.to_std();
-        let mut shown = Instant::now();
-        let mut due = shown;
+        let mut due = Instant::now();
         let desktop = Arc::clone(&self.desktop);
         let end = loop {
             let shared = lock(&desktop.shared);
@@ -425,21 +455,24 @@ impl Film {
                 break end;
             }
             let flush_at = self.pending_since.map(|since| since + hold);
-            let still_at = self.last_ms.map(|_| shown + STILL);
-            let look_at = shared.canvas.dirty().then_some(due);
+            let still_at = self.looked.map(|(looked, _)| looked + STILL);
+            let look_at = match shared.canvas.news() {
+                News::None => None,
+                News::Begun => Some(*self.begun_at.get_or_insert(now) + FIRST),
+                News::Some => Some(due),
+            };
             if look_at.is_some_and(|at| at <= now) {
                 let at = ms(shared.canvas.elapsed());
                 self.look(shared, at);
-                shown = Instant::now();
+                let done = Instant::now();
                 // Behind when the next look is due before this one was done.
-                self.pace(at, shown.saturating_duration_since(now), interval);
-                due = (now + interval).max(shown);
+                self.pace(at, done.saturating_duration_since(now), interval);
+                due = (now + interval).max(done);
                 continue;
             }
             if still_at.is_some_and(|at| at <= now) {
-                let at = self.last_ms.unwrap_or(0) + shown.elapsed().as_millis() as i64;
-                self.look(shared, at);
-                shown = Instant::now();
+                drop(shared);
+                self.stand_still();
                 continue;
             }
             if flush_at.is_some_and(|at| at <= now) {
@@ -452,11 +485,8 @@ impl Film {
             drop(desktop.wake.wait_timeout(shared, wait).unwrap_or_else(PoisonError::into_inner));
         };
         if let Some(end) = end {
-            let end = ms(end);
-            let shared = lock(&desktop.shared);
-            if shared.canvas.dirty() || self.last_ms.is_some_and(|last| last < end) {
-                self.look(shared, end);
-            }
+            self.look_last();
+            self.end(ms(end));
         }
         self.remark(self.last_ms.unwrap_or(0));
         self.flush();
@@ -466,20 +496,27 @@ impl Film {
 
     /// What was seen until then is kept; what follows is not known.
     fn lose(&mut self, why: &str) {
-        let desktop = Arc::clone(&self.desktop);
-        let shared = lock(&desktop.shared);
-        if shared.canvas.dirty() {
-            let at = ms(shared.canvas.elapsed());
-            self.look(shared, at);
-        } else {
-            drop(shared);
-        }
+        self.look_last();
         self.flush();
         self.fail(GapReason::RecorderFailed, why);
     }
 
+    /// Takes what nobody has looked at yet.
+    fn look_last(&mut self) {
+        let desktop = Arc::clone(&self.desktop);
+        let shared = lock(&desktop.shared);
+        match shared.canvas.news() {
+            News::None => {}
+            News::Begun | News::Some => {
+                let at = ms(shared.canvas.elapsed());
+                self.look(shared, at);
+            }
+        }
+    }
+
     /// Takes the picture off the canvas and encodes it.
     fn look(&mut self, mut shared: MutexGuard<'_, Shared>, at: i64) {
+        self.begun_at = None;
         let (width, height) = shared.canvas.size();
         if width == 0 || self.failed.borrow().is_some() {
             shared.canvas.forget();
@@ -491,12 +528,38 @@ impl Film {
         }
         shared.canvas.take(&mut self.picture);
         drop(shared);
-        if let Err(error) = self.encode(width, height, at) {
-            self.fail(GapReason::RecorderFailed, &error.to_string());
+        self.shoot(at, Shot::New);
+    }
+
+    /// Says that the desktop still looks as it did.
+    fn stand_still(&mut self) {
+        let Some((looked, at)) = self.looked else { return };
+        let at = at + i64::try_from(looked.elapsed().as_millis()).unwrap_or(0);
+        self.shoot(at, Shot::Still);
+    }
+
+    /// The last picture is there until the end.
+    fn end(&mut self, end: i64) {
+        if self.begun {
+            self.shoot(end - LAST_MS, Shot::Last);
         }
     }
 
-    fn encode(&mut self, width: u16, height: u16, at: i64) -> Result<(), vpx::VpxError> {
+    fn shoot(&mut self, at: i64, shot: Shot) {
+        if self.failed.borrow().is_some() {
+            self.looked = None;
+            return;
+        }
+        if let Err(error) = self.encode(at, shot) {
+            self.fail(GapReason::RecorderFailed, &error.to_string());
+        }
+        self.looked = Some((Instant::now(), at));
+    }
+
+    fn encode(&mut self, at: i64, shot: Shot) -> Result<(), vpx::VpxError> {
+        let (width, height) = self.picture.size();
+        // Before the first picture there was none: it is shown from the beginning on.
+        let at = if self.begun { at } else { 0 };
         if !self.begun {
             self.begun = true;
             self.writer.header(Video { width, height }, &self.options.title, &mut self.out);
@@ -508,11 +571,19 @@ impl Film {
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         // No two frames are shown at one moment.
         let at = self.last_ms.map_or(at, |last| at.max(last + 1));
-        let key = fresh || self.last_key.is_none_or(|last| at - last >= ms(self.options.key_frame_every));
+        let every = match shot {
+            Shot::New => ms(self.options.key_frame_every),
+            Shot::Still | Shot::Last => ms(self.options.key_frame_every).max(STILL_KEY.as_millis() as i64),
+        };
+        let key = fresh || self.last_key.is_none_or(|last| at - last >= every);
         let (writer, out) = (&mut self.writer, &mut self.out);
         let (mut frames, mut was_key) = (0, false);
         encoder.encode(&mut self.picture, at, key, &mut |bytes, key| {
-            writer.frame(at.unsigned_abs(), key, bytes, out);
+            let time = at.unsigned_abs();
+            match shot {
+                Shot::New | Shot::Still => writer.frame(time, key, bytes, out),
+                Shot::Last => writer.last_frame(time, key, bytes, LAST_MS.unsigned_abs(), out),
+            }
             frames += 1;
             was_key |= key;
         })?;

@@ -13,6 +13,8 @@ use sojourn_store::{
     vault::{MasterKey, Vault},
 };
 
+use sojourn_testbed::wait;
+
 use super::*;
 use crate::sinks::witness;
 
@@ -122,7 +124,7 @@ fn fill(tap: &DesktopTap, elapsed: Elapsed, area: Area, rgb: [u8; 3]) {
 /// Waits until what was painted is on its way into a recording.
 async fn seen(recorder: &DesktopRecorder) {
     let until = Instant::now() + Duration::from_secs(60);
-    while lock(&recorder.desktop.shared).canvas.dirty() {
+    while lock(&recorder.desktop.shared).canvas.news() != News::None {
         assert!(Instant::now() < until, "nobody looks at the canvas");
         tokio::task::yield_now().await;
     }
@@ -146,7 +148,7 @@ async fn what_was_painted_is_seen_and_sizes_change_within_one_recording() {
     }
     // Nothing changes: painted again as it was.
     fill(&tap, at(8500), SMALL, [0, 200, 90]);
-    assert!(!lock(&recorder.desktop.shared).canvas.dirty());
+    assert_eq!(lock(&recorder.desktop.shared).canvas.news(), News::None);
     tap.resize(at(9000), 640, 360).unwrap();
     fill(&tap, at(9000), Area { x: 0, y: 0, width: 640, height: 360 }, [20, 20, 220]);
     seen(&recorder).await;
@@ -162,11 +164,11 @@ async fn what_was_painted_is_seen_and_sizes_change_within_one_recording() {
     assert_eq!(frames.len() as u64, report.frames, "each can be decoded");
     assert_eq!(frames[0], (0.0, true, 321, 201));
     let last = frames.last().unwrap();
-    assert_eq!((last.0, last.2, last.3), (12.0, 640, 360));
+    assert_eq!((last.0, last.2, last.3), (11.999, 640, 360));
     assert!(frames.windows(2).all(|pair| pair[0].0 < pair[1].0));
     let keys: Vec<f64> = frames.iter().filter(|frame| frame.1).map(|frame| frame.0).collect();
     assert_eq!(keys, [0.0, 5.0, 9.0], "every five seconds, and with a new size");
-    assert!(duration(&file).unwrap() >= 12.0);
+    assert!((duration(&file).unwrap() - 12.0).abs() < 0.002);
 
     // The picture at eight seconds, as somebody sees it who goes there at once.
     let pixels = |seconds: &str, size: &str| {
@@ -213,7 +215,7 @@ async fn red(house: &House) -> (AccessSessionId, witness::Desktop) {
     tap.resize(at(0), 160, 120).unwrap();
     fill(&tap, at(0), Area { x: 0, y: 0, width: 160, height: 120 }, [220, 20, 20]);
     let until = Instant::now() + Duration::from_secs(60);
-    while lock(&tap.0.shared).canvas.dirty() {
+    while lock(&tap.0.shared).canvas.news() != News::None {
         assert!(Instant::now() < until, "nobody looks at the canvas");
         tokio::task::yield_now().await;
     }
@@ -259,10 +261,11 @@ async fn what_was_not_painted_in_time_is_a_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_desktop_that_stands_still_costs_nothing() {
     let house = House::new().await;
-    let (_, recorder) = house.begin().await;
+    let (id, recorder) = house.begin().await;
     let recorder = DesktopRecorder::start(recorder, DesktopOptions::default()).unwrap();
     let tap = recorder.tap();
     tap.resize(at(0), 64, 48).unwrap();
+    fill(&tap, at(0), Area { x: 0, y: 0, width: 64, height: 48 }, [0, 0, 0]);
     seen(&recorder).await;
     for step in 0..2000 {
         fill(&tap, at(step), SMALL, [0, 0, 0]);
@@ -270,6 +273,40 @@ async fn a_desktop_that_stands_still_costs_nothing() {
     }
     let report = recorder.finish(at(60_000), true).await;
     assert!(report.frames <= 3, "{report:?}");
+    let (file, _) = house.file(id).await;
+    let Some(length) = duration(&file) else { return };
+    assert!((length - 60.0).abs() < 0.002, "{length}: as long as the session, and no longer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_film_begins_with_the_first_picture() {
+    let house = House::new().await;
+    let (id, recorder) = house.begin().await;
+    let recorder = DesktopRecorder::start(recorder, DesktopOptions::default()).unwrap();
+    let tap = recorder.tap();
+    tap.resize(at(0), 64, 48).unwrap();
+    tap.pointer(at(100), Some((3, 3)));
+    // Time for several looks.
+    wait::during(Duration::from_millis(400), || {
+        assert_eq!(lock(&recorder.desktop.shared).canvas.news(), News::None)
+    });
+    // It comes in two parts, and is a picture when it is whole.
+    fill(&tap, at(700), Area { x: 0, y: 0, width: 64, height: 24 }, [20, 20, 220]);
+    fill(&tap, at(710), Area { x: 0, y: 24, width: 64, height: 24 }, [20, 20, 220]);
+    seen(&recorder).await;
+    // A new size is no picture either.
+    tap.resize(at(5000), 32, 32).unwrap();
+    recorder.finish(at(9000), true).await;
+    let (file, _) = house.file(id).await;
+    let Some(frames) = frames(&file) else { return };
+    assert_eq!(frames.iter().map(|frame| (frame.0, frame.2)).collect::<Vec<_>>(), [(0.0, 64), (8.999, 64)]);
+    let args = ["-v", "error", "-i", file.to_str().unwrap(), "-fps_mode", "passthrough"];
+    let raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"];
+    let pictures = said("ffmpeg", &[args.as_slice(), &raw].concat()).unwrap();
+    for picture in pictures.chunks(64 * 48 * 3) {
+        let far = |pixel: &[u8]| pixel.iter().zip([20, 20, 220]).any(|(one, other)| one.abs_diff(other) > 40);
+        assert!(!far(&picture[picture.len() - 3..]), "{:?}", &picture[..3]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -354,6 +391,7 @@ async fn an_abandoned_recorder_leaves_an_incomplete_recording() {
     let (id, recorder) = house.begin().await;
     let recorder = DesktopRecorder::start(recorder, DesktopOptions::default()).unwrap();
     recorder.tap().resize(at(0), 64, 48).unwrap();
+    fill(&recorder.tap(), at(0), SMALL, [9, 9, 9]);
     seen(&recorder).await;
     drop(recorder);
     let until = Instant::now() + Duration::from_secs(60);
