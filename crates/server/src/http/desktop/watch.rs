@@ -16,7 +16,10 @@ use sojourn_gateway::{
     },
     session::{Looking, SessionHandle, ViewMode, Viewer},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
+};
 
 use super::{
     say,
@@ -126,9 +129,10 @@ impl Show<'_> {
                     if let Some(why) = self.looking.eye.lost() {
                         return Some(ToBrowser::end(EndReason::Failed, format!("the desktop cannot be shown any more: {why}")));
                     }
-                    if let Stage::Shown(viewer) = &mut stage {
-                        self.show(viewer, socket).await?;
-                    }
+                    stage = match stage {
+                        Stage::Shown(viewer) => Stage::Shown(self.show(viewer, socket).await?),
+                        Stage::Welcome(welcome) => Stage::Welcome(welcome),
+                    };
                     next = Instant::now() + self.pause;
                 }
                 message = socket.recv() => {
@@ -204,17 +208,30 @@ impl Show<'_> {
         Some(Ok(()))
     }
 
-    /// Sends what is different.
-    async fn show(&self, viewer: &mut viewer::Viewer, socket: &mut WebSocket) -> Option<()> {
-        let Some(glance) = self.looking.eye.glance() else { return Some(()) };
-        let area = glance.area;
-        let place = Place { x: area.x, y: area.y, width: area.width, height: area.height };
-        let update = viewer.update((glance.width, glance.height), place, &glance.pixels);
-        let mut update = Bytes::from(update);
+    /// Sends what is different. Where others are served nothing is compressed: a large picture takes tens of milliseconds.
+    async fn show(
+        &self,
+        mut viewer: Box<viewer::Viewer>,
+        socket: &mut WebSocket,
+    ) -> Option<Box<viewer::Viewer>> {
+        let Some(glance) = self.looking.eye.glance() else { return Some(viewer) };
+        let compressed = spawn_blocking(move || {
+            let area = glance.area;
+            let place = Place { x: area.x, y: area.y, width: area.width, height: area.height };
+            let update = viewer.update((glance.width, glance.height), place, &glance.pixels);
+            (viewer, Bytes::from(update))
+        });
+        let (viewer, mut update) = match compressed.await {
+            Ok(compressed) => compressed,
+            Err(error) => {
+                tracing::error!(%error, "a picture could not be compressed");
+                return None;
+            }
+        };
         while !update.is_empty() {
             let piece = update.split_to(update.len().min(PIECE));
             say(socket, Message::Binary(piece)).await?;
         }
-        Some(())
+        Some(viewer)
     }
 }
