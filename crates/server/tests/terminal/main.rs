@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a house that tests play in may panic")]
 
+mod film;
 mod house;
 mod live;
 mod nodes;

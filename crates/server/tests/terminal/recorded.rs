@@ -1,8 +1,7 @@
 //! What a desktop showed is recorded as it was, whatever the browser does, and seen by those who look on.
 
 use std::{
-    path::Path,
-    process::Command,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -15,18 +14,17 @@ use sojourn_domain::{
 };
 use sojourn_store::SystemClock;
 use sojourn_testbed::{
-    process::Installation,
+    process::{Installation, Server},
     vnc::{Login, Vnc},
     wait,
 };
 
 use crate::{
+    film::{Colour, close, pictures, said, shown, sound},
     house::{House, LIMIT, Persona},
     ssh::people,
     vnc::{Screen, policy, target},
 };
-
-type Colour = [u8; 3];
 
 const FREE: (usize, usize) = (700, 500);
 const CURSOR: i32 = -239;
@@ -152,33 +150,6 @@ fn take_all(mut screen: Screen) -> tokio::task::JoinHandle<Screen> {
     })
 }
 
-#[expect(clippy::print_stderr, reason = "what is skipped is said")]
-fn said(program: &str, args: &[&str]) -> Option<Vec<u8>> {
-    match Command::new(program).args(args).output() {
-        Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && text.trim().is_empty(), "{program} {args:?}: {text}");
-            Some(output.stdout)
-        }
-        Err(error) => {
-            assert!(std::env::var_os("CI").is_none(), "{program}: {error}");
-            eprintln!("SKIPPED: {program}: {error}");
-            None
-        }
-    }
-}
-
-/// What a film shows at a moment and a place; `None` where nothing here can tell.
-fn shown(file: &Path, seconds: f64, width: usize, (x, y): (usize, usize)) -> Option<Colour> {
-    let at = format!("{seconds:.3}");
-    let path = file.to_str().unwrap();
-    let args =
-        ["-v", "error", "-ss", &at, "-i", path, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"];
-    let picture = said("ffmpeg", &args)?;
-    let at = (y * width + x) * 3;
-    Some([picture[at], picture[at + 1], picture[at + 2]])
-}
-
 /// Seconds since a session began.
 fn since(begun: Timestamp) -> f64 {
     let micros = SystemClock.now().as_micros() - begun.as_micros();
@@ -190,12 +161,8 @@ async fn pass(ms: u64) {
     tokio::task::spawn_blocking(move || wait::during(Duration::from_millis(ms), || {})).await.unwrap();
 }
 
-fn close(found: Colour, expected: Colour) -> bool {
-    found.iter().zip(expected).all(|(found, expected)| found.abs_diff(expected) <= 20)
-}
-
 /// The recording, when it is sealed.
-async fn recording(house: &House, id: &str, folder: &Path) -> (std::path::PathBuf, RecordingState) {
+async fn recording(house: &House, id: &str, folder: &Path) -> (PathBuf, RecordingState) {
     let id = id.parse().unwrap();
     let until = Instant::now() + LIMIT;
     loop {
@@ -278,13 +245,8 @@ async fn what_it_showed_is_recorded_whatever_the_browser_asks_for() {
             let Some(found) = shown(&file, at, 800, FREE) else { return };
             assert!(close(found, colour), "{encodings:?}: {found:?} instead of {colour:?} at {at:?}");
         }
-        let length = said(
-            "ffprobe",
-            &["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", file.to_str().unwrap()],
-        );
-        let length: f64 = String::from_utf8(length.unwrap()).unwrap().trim().parse().unwrap();
-        assert!((2.0..=since(begun)).contains(&length), "{length}");
-        said("mkvinfo", &[file.to_str().unwrap()]);
+        let session = row.ended_at.unwrap().since(row.started_at).as_micros() as f64 / 1e6;
+        sound(&file, session - 1.0..=session + 0.01);
 
         let did = events(&house, &user, &id).await;
         let count = |kind: &str| did.iter().filter(|event| event["event_type"] == kind).count();
@@ -408,10 +370,7 @@ async fn what_was_shown_right_before_the_end_is_in_the_film() {
     let folder = tempfile::tempdir().unwrap();
     let (file, state) = recording(&house, &id, folder.path()).await;
     assert_eq!(state, RecordingState::Sealed);
-    let path = file.to_str().unwrap();
-    let args = ["-v", "error", "-i", path, "-fps_mode", "passthrough"];
-    let raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"];
-    let Some(pictures) = said("ffmpeg", &[args.as_slice(), &raw].concat()) else { return };
+    let Some(pictures) = pictures(&file) else { return };
     let last = pictures.rchunks_exact(3 * 1024 * 768).next().unwrap();
     let (found, wanted) = ([last[0], last[1], last[2]], all[all.len() - 1]);
     assert!(close(found, wanted), "{found:?} instead of {wanted:?}");
@@ -454,65 +413,100 @@ async fn a_picture_that_cannot_be_read_ends_the_recording_and_where_it_must_the_
     }
 }
 
+/// A session in the browser on a server's one connection, which asks for no picture.
+async fn desktop_session(server: &Server, token: &str, connection: &str) -> (Screen, String) {
+    let client = server.client(token);
+    let path = format!("/connections/{connection}/tickets");
+    let ticket = tokio::task::block_in_place(|| client.post(&path, json!({})));
+    let ticket = ticket["ticket"].as_str().unwrap();
+    let mut screen = Screen::at(server.address, "/desktop", "sojourn.desktop.v1", ticket).await.unwrap();
+    screen.say(json!({"type": "start"})).await;
+    let id = screen.word("session").await["id"].as_str().unwrap().to_owned();
+    screen.welcome_with(&[16, CURSOR]).await;
+    (screen, id)
+}
+
+/// A session's row when its recording is done, and the recording in a file.
+async fn recorded_by(server: &Server, token: &str, id: &str, folder: &Path) -> (Value, PathBuf) {
+    let client = server.client(token);
+    let sealed = tokio::task::block_in_place(|| {
+        wait::until("the recording to be sealed", LIMIT, || {
+            let session = client.get(&format!("/sessions/{id}"));
+            (session["recording"] != "live").then_some(session)
+        })
+    });
+    let url = format!("http://{}/api/v1/sessions/{id}/recording", server.address);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let bytes = client.get(url).bearer_auth(token).send().await.unwrap().bytes().await.unwrap();
+    let file = folder.join(format!("{id}.webm"));
+    std::fs::write(&file, bytes).unwrap();
+    (sealed, file)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_leaves_a_recording_that_plays() {
     let Some(desktop) = Vnc::start(Login::Password) else { return };
     let installation = Installation::without_sources();
     let token = installation.token("alice", "admin");
-    let (server, ticket) = tokio::task::block_in_place(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, connection) = tokio::task::block_in_place(|| {
         let server = installation.serve();
-        let client = server.client(&token);
         let body = json!({
             "name": "target-desk", "protocol": "vnc", "host": "127.0.0.1", "port": desktop.port(),
             "password": desktop.password(), "policy": {"record": "mandatory"},
         });
-        let made = client.post("/connections", body);
-        let path = format!("/connections/{}/tickets", made["id"].as_str().unwrap());
-        let ticket = client.post(&path, json!({}))["ticket"].as_str().unwrap().to_owned();
-        (server, ticket)
+        let made = server.client(&token).post("/connections", body);
+        (server, made["id"].as_str().unwrap().to_owned())
     });
-    let mut screen = Screen::at(server.address, "/desktop", "sojourn.desktop.v1", &ticket).await.unwrap();
-    screen.say(json!({"type": "start"})).await;
-    let id = screen.word("session").await["id"].as_str().unwrap().to_owned();
+    let (screen, id) = desktop_session(&server, &token, &connection).await;
     let begun = tokio::task::block_in_place(|| server.client(&token).get(&format!("/sessions/{id}")));
     let begun = Timestamp::parse(begun["startedAt"].as_str().unwrap(), &TimeZone::UTC).unwrap();
-    screen.welcome_with(&[16, CURSOR]).await;
     let browser = take_all(screen);
     let mut moments = Vec::new();
-    for colour in colours(6) {
+    for colour in colours(10) {
         desktop.paint(&hex(colour));
         // The browser asks for nothing, and the server only once a second.
         pass(2000).await;
         moments.push((since(begun) - 0.2, colour));
     }
-    // A film ends with its last picture. What was shown a second before is durable.
+    // A film of a server that died ends with its last picture. What was shown a second before is durable.
     desktop.paint("#204060");
     pass(1500).await;
+    let died = since(begun);
     let server = tokio::task::block_in_place(|| {
         server.kill();
-        let server = installation.serve();
-        let client = server.client(&token);
-        let sealed = wait::until("the recording to be sealed", LIMIT, || {
-            let session = client.get(&format!("/sessions/{id}"));
-            (session["recording"] != "live").then_some(session)
-        });
-        assert_eq!(
-            (&sealed["recording"], &sealed["endReason"]),
-            (&json!("incomplete"), &json!("server_died"))
-        );
-        let verified = client.get(&format!("/sessions/{id}/verify"));
-        assert_eq!(verified["gaps"][0]["reason"], "crash", "{verified}");
-        server
+        installation.serve()
     });
-    let url = format!("http://{}/api/v1/sessions/{id}/recording", server.address);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let bytes = client.get(url).bearer_auth(&token).send().await.unwrap().bytes().await.unwrap();
+    let (sealed, file) = recorded_by(&server, &token, &id, folder.path()).await;
+    assert_eq!((&sealed["recording"], &sealed["endReason"]), (&json!("incomplete"), &json!("server_died")));
+    let verified =
+        tokio::task::block_in_place(|| server.client(&token).get(&format!("/sessions/{id}/verify")));
+    assert_eq!(verified["gaps"][0]["reason"], "crash", "{verified}");
     drop(browser);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("left.webm");
-    std::fs::write(&file, bytes).unwrap();
+    if sound(&file, died - 3.0..=died + 0.2).is_none() {
+        return;
+    }
     for (at, colour) in moments {
         let Some(found) = shown(&file, at, 800, FREE) else { return };
         assert!(close(found, colour), "{found:?} instead of {colour:?} at {at:?}");
     }
+
+    // One that ends in order, on a desktop that stands still.
+    let (mut screen, whole) = desktop_session(&server, &token, &connection).await;
+    pass(3000).await;
+    screen.say(json!({"type": "close"})).await;
+    screen.came.clear();
+    screen.word("end").await;
+    let (sealed, file) = recorded_by(&server, &token, &whole, folder.path()).await;
+    assert_eq!(sealed["recording"], "sealed");
+    let moment = |name: &str| Timestamp::parse(sealed[name].as_str().unwrap(), &TimeZone::UTC).unwrap();
+    let lasted = moment("endedAt").since(moment("startedAt")).as_micros() as f64 / 1e6;
+    assert!(lasted > 3.0, "{lasted}");
+    sound(&file, lasted - 1.0..=lasted + 0.01);
+    tokio::task::block_in_place(|| {
+        let said = |id: &str| installation.cli(&["verify", id]);
+        assert_eq!(said(&whole), format!("{whole} sealed: complete and unaltered\n"));
+        let gap = "unaltered, with a gap: the server died; at most the last second before it is missing";
+        assert_eq!(said(&id), format!("{id} incomplete: {gap}\n"));
+    });
 }
