@@ -189,6 +189,28 @@ impl<'de> Deserialize<'de> for InputKind {
     }
 }
 
+/// Which key went down, as the web names it (UI Events, `KeyboardEvent.key`): a character, or a name such as `Enter`. It may be
+/// a letter of a password, and is not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PressedKey(String);
+
+impl PressedKey {
+    /// Longer names are cut.
+    pub fn new(name: &str) -> Self {
+        Self(name.chars().take(32).collect())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for PressedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PressedKey(…)")
+    }
+}
+
 words! {
     /// What the user came with.
     ClientKind {

@@ -177,7 +177,7 @@ tables! {
         output_preview: Text, source: Text, confidence: Text, kind: Text, exit_code: Whole,
     }
     supplied_recordings { session_id: Text, begun_at: Whole }
-    input_events { session_id: Text, number: Whole, elapsed_ms: Whole, kind: Text }
+    input_events { session_id: Text, number: Whole, elapsed_ms: Whole, kind: Text, pressed: Text }
     file_sessions {
         id: Text, user_id: Text, user_name: Text, connection_id: Text, connection_name: Text,
         protocol: Text, target: Text, client_kind: Text, client_address: Text, node: Text,

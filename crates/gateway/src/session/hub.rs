@@ -309,8 +309,10 @@ impl Hub {
             false => None,
         };
         let tap = shown.then(DesktopTap::default);
-        let mut desktop =
-            tap.clone().map(|tap| Desktop::start(inner.store.clone(), id, begun_at, tap, policy.record));
+        let mut desktop = tap.clone().map(|tap| {
+            let kept = (inner.store.clone(), inner.recordings.vault().clone());
+            Desktop::start(kept, id, begun_at, tap, &policy)
+        });
         // Who records, or why nobody does.
         let recorder = recorder.map(|recorder| {
             let recorder = recorder.map_err(|error| chain(&error))?;

@@ -305,9 +305,9 @@ impl Keeper {
         }
         let numbered: Vec<InputEvent> = (self.events..)
             .zip(events)
-            .map(|(number, (elapsed_ms, kind))| InputEvent { number, elapsed_ms, kind })
+            .map(|(number, (elapsed_ms, kind))| InputEvent { number, elapsed_ms, kind, pressed: None })
             .collect();
-        self.hub.store().input_events_add(self.begun.id(), &numbered).await?;
+        self.hub.store().input_events_add(self.hub.recordings().vault(), self.begun.id(), &numbered).await?;
         self.events += count;
         Ok(())
     }

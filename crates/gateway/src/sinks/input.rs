@@ -1,7 +1,8 @@
 //! What was done with mouse and keyboard in a session, on its way into the store.
 //!
 //! Whoever sees it tells a [`InputLog`] and waits for nothing; a task of its own writes it down, a few times a second at most. Of
-//! what comes too fast to be written something is left out, which is said in the log. Which key it was is not told.
+//! what comes too fast to be written something is left out, which is said in the log. Which key it was is kept only where the
+//! connection's policy asks for it, and sealed.
 
 use std::{
     sync::{
@@ -11,8 +12,12 @@ use std::{
     time::Duration,
 };
 
-use sojourn_domain::{access::InputKind, id::AccessSessionId, time::Elapsed};
-use sojourn_store::{Store, access::InputEvent};
+use sojourn_domain::{
+    access::{InputKind, PressedKey},
+    id::AccessSessionId,
+    time::Elapsed,
+};
+use sojourn_store::{Store, access::InputEvent, vault::Vault};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval},
@@ -31,7 +36,7 @@ const LAST: Duration = Duration::from_secs(5);
 /// Where to tell what was done. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct InputLog {
-    events: mpsc::Sender<(i64, InputKind)>,
+    events: mpsc::Sender<(i64, InputKind, Option<PressedKey>)>,
     left_out: Arc<AtomicU64>,
 }
 
@@ -44,12 +49,13 @@ pub(crate) struct InputWriter {
 
 impl InputLog {
     /// Starts the task. To be called within the runtime.
-    pub(crate) fn start(store: Store, session: AccessSessionId) -> (Self, InputWriter) {
+    pub(crate) fn start(store: Store, vault: Vault, session: AccessSessionId) -> (Self, InputWriter) {
         let (events, came) = mpsc::channel(WAITING);
         let left_out = Arc::new(AtomicU64::new(0));
         let (said, done) = oneshot::channel();
         let over = CancellationToken::new();
-        let work = Work { store, session, came, batch: Vec::new(), next: 0, left_out: Arc::clone(&left_out) };
+        let work =
+            Work { store, vault, session, came, batch: Vec::new(), next: 0, left_out: Arc::clone(&left_out) };
         let ending = over.clone();
         tokio::spawn(async move {
             work.run(ending).await;
@@ -59,8 +65,8 @@ impl InputLog {
         (Self { events, left_out }, InputWriter { over, done })
     }
 
-    pub fn note(&self, elapsed: Elapsed, kind: InputKind) {
-        if self.events.try_send((elapsed.as_micros() / 1000, kind)).is_err() {
+    pub fn note(&self, elapsed: Elapsed, kind: InputKind, pressed: Option<PressedKey>) {
+        if self.events.try_send((elapsed.as_micros() / 1000, kind, pressed)).is_err() {
             self.left_out.fetch_add(1, Relaxed);
         }
     }
@@ -84,8 +90,9 @@ impl Drop for InputWriter {
 
 struct Work {
     store: Store,
+    vault: Vault,
     session: AccessSessionId,
-    came: mpsc::Receiver<(i64, InputKind)>,
+    came: mpsc::Receiver<(i64, InputKind, Option<PressedKey>)>,
     batch: Vec<InputEvent>,
     next: i64,
     left_out: Arc<AtomicU64>,
@@ -119,12 +126,12 @@ impl Work {
     /// What has come and has room.
     fn gather(&mut self) {
         while self.batch.len() < WAITING {
-            let Ok((elapsed_ms, kind)) = self.came.try_recv() else { return };
+            let Ok((elapsed_ms, kind, pressed)) = self.came.try_recv() else { return };
             if self.next >= MOST {
                 self.left_out.fetch_add(1, Relaxed);
                 continue;
             }
-            self.batch.push(InputEvent { number: self.next, elapsed_ms, kind });
+            self.batch.push(InputEvent { number: self.next, elapsed_ms, kind, pressed });
             self.next += 1;
         }
     }
@@ -134,7 +141,7 @@ impl Work {
         if self.batch.is_empty() {
             return;
         }
-        match self.store.input_events_add(self.session, &self.batch).await {
+        match self.store.input_events_add(&self.vault, self.session, &self.batch).await {
             Ok(()) => self.batch.clear(),
             Err(error) => tracing::warn!(session.id = %self.session, %error, "input events were not written"),
         }

@@ -9,11 +9,11 @@ use std::{
 };
 
 use sojourn_domain::{
-    access::{InputKind, RecordPolicy},
+    access::{ConnectionPolicy, InputKind, PressedKey, RecordPolicy},
     id::AccessSessionId,
     time::Elapsed,
 };
-use sojourn_store::{Store, recordings::Recorder};
+use sojourn_store::{Store, recordings::Recorder, vault::Vault};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
@@ -50,6 +50,8 @@ pub struct Witness {
     last: Arc<Mutex<Last>>,
     /// Pieces that are not painted yet.
     held: watch::Sender<usize>,
+    /// The policy asks which keys it were.
+    keys: bool,
 }
 
 /// What a target has shown and is not painted yet. The recording does not end before this is dropped, or has taken too long.
@@ -95,6 +97,11 @@ impl Witness {
         }
     }
 
+    /// Notes that a key went down; which one it was only where the connection's policy asks for that.
+    pub fn pressed(&self, key: impl FnOnce() -> PressedKey) {
+        self.input.note(self.elapsed(), InputKind::key(), self.keys.then(key));
+    }
+
     /// Notes what was done; of moves and turns of the wheel some.
     pub fn did(&self, deed: Deed) {
         let now = Instant::now();
@@ -115,7 +122,7 @@ impl Witness {
             Deed::Move => InputKind::moved(),
         };
         drop(last);
-        self.input.note(self.elapsed(), kind);
+        self.input.note(self.elapsed(), kind, None);
     }
 
     /// The picture is not known any more, and why.
@@ -137,14 +144,15 @@ pub(crate) struct Desktop {
 impl Desktop {
     /// To be called within the runtime.
     pub(crate) fn start(
-        store: Store,
+        (store, vault): (Store, Vault),
         session: AccessSessionId,
         begun: Instant,
         tap: DesktopTap,
-        record: RecordPolicy,
+        policy: &ConnectionPolicy,
     ) -> Self {
-        let (input, writer) = InputLog::start(store, session);
-        let witness = Witness { tap, input, begun, last: Arc::default(), held: watch::Sender::new(0) };
+        let (input, writer) = InputLog::start(store, vault, session);
+        let (record, keys) = (policy.record, policy.record_input && policy.record != RecordPolicy::Off);
+        let witness = Witness { tap, input, begun, last: Arc::default(), held: watch::Sender::new(0), keys };
         let mandatory = record == RecordPolicy::Mandatory;
         Self { witness, recorder: None, failure: None, writer, mandatory }
     }

@@ -183,7 +183,9 @@ async fn events(Known { state, actor }: Known, Path(id): Path<String>) -> Result
     streamed::list("{\"events\":[", "]}", None, move |after| {
         let state = state.clone();
         async move {
-            let events = state.store.input_events(visibility, session.id, after.as_ref(), READ).await?;
+            let vault = &state.access.vault;
+            let events =
+                state.store.input_events(vault, visibility, session.id, after.as_ref(), READ).await?;
             let mut items = Items::default();
             for event in &events {
                 items.push(&InputEventBody::from(event))?;

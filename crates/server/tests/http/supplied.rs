@@ -195,7 +195,14 @@ async fn nothing_is_taken_after_the_end_and_nothing_changes() {
     assert_eq!(desk.house.get(&path).r#as(&desk.token).bytes().await, before);
     let verified = desk.house.recordings.verify(id).await.unwrap();
     assert!(verified.ok() && verified.status == VerificationStatus::Sealed);
-    assert!(desk.house.store.input_events(Visibility::Any, id, None, 10).await.unwrap().is_empty());
+    assert!(
+        desk.house
+            .store
+            .input_events(desk.house.recordings.vault(), Visibility::Any, id, None, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,7 +295,14 @@ async fn batches_are_taken_whole_or_not_at_all() {
     let unreadable = unreadable.r#as(&desk.token).header("content-type", "application/json").body("[{");
     assert_eq!(unreadable.await.status, StatusCode::BAD_REQUEST);
     assert_eq!(desk.post(id, "events", b"[]").await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    assert!(desk.house.store.input_events(Visibility::Any, id, None, 10).await.unwrap().is_empty());
+    assert!(
+        desk.house
+            .store
+            .input_events(desk.house.recordings.vault(), Visibility::Any, id, None, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     // Out of order, equal, and with more than is kept: which key it was is not.
     let batch = json!([{"elapsed": 9, "type": "key", "key": "hunter2"}, {"elapsed": 3, "type": "move", "x": 1}, {"elapsed": 9, "type": "click"}]);
     assert_eq!(desk.events(id, batch).await.status, StatusCode::OK);
@@ -392,10 +406,25 @@ async fn ending_and_purging_take_everything_with_them() {
         (&session["endReason"], &session["recording"]),
         (&json!("terminated"), &json!(RecordingState::Incomplete.key()))
     );
-    assert_eq!(desk.house.store.input_events(Visibility::Any, live, None, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        desk.house
+            .store
+            .input_events(desk.house.recordings.vault(), Visibility::Any, live, None, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     let purged = desk.house.delete(&format!("/sessions/{live}")).r#as(&admin).await;
     assert_eq!(purged.status, StatusCode::OK, "{}", purged.text);
-    assert!(desk.house.store.input_events(Visibility::Any, live, None, 10).await.unwrap().is_empty());
+    assert!(
+        desk.house
+            .store
+            .input_events(desk.house.recordings.vault(), Visibility::Any, live, None, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let storage = desk.house.get("/sessions/storage").r#as(&admin).await.json();
     assert_eq!(storage["bytes"], 0, "{storage}");
 }

@@ -299,6 +299,41 @@ async fn a_new_size_is_recorded_and_shown() {
     assert!(frames.contains("1,800,600") && frames.contains("1,1024,768"), "{frames}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_told_apart_where_the_policy_asks_for_it() {
+    let Some(desktop) = Vnc::start(Login::None) else { return };
+    let house = House::new().await;
+    let (admin, _) = people(&house).await;
+    for (record_input, record, expected) in [
+        (true, RecordPolicy::Mandatory, vec![json!("h"), json!("#"), json!("Enter")]),
+        (true, RecordPolicy::Off, vec![Value::Null; 3]),
+        (false, RecordPolicy::Mandatory, vec![Value::Null; 3]),
+    ] {
+        let made = ConnectionPolicy { record, record_input, ..policy(DesktopPolicy::default()) };
+        let connection = house.connection(&admin, target(desktop.port(), None, made)).await;
+        let mut screen = Screen::come(&house, &admin, connection, json!({"type": "start"})).await;
+        let id = screen.word("session").await["id"].as_str().unwrap().to_owned();
+        screen.welcome_with(&[16, CURSOR]).await;
+        screen.type_in("h#\n").await;
+        let until = Instant::now() + LIMIT;
+        let did = loop {
+            let did = events(&house, &admin, &id).await;
+            if did.len() >= 3 {
+                break did;
+            }
+            assert!(Instant::now() < until, "keys never arrive: {did:?}");
+            tokio::task::yield_now().await;
+        };
+        screen.say(json!({"type": "close"})).await;
+        screen.came.clear();
+        house.ended(&id).await;
+        let keys: Vec<Value> = did.iter().map(|event| event["key"].clone()).collect();
+        assert_eq!(keys, expected, "{did:?}");
+        let members = if expected[0].is_null() { 2 } else { 3 };
+        assert!(did.iter().all(|event| event.as_object().unwrap().len() == members), "{did:?}");
+    }
+}
+
 /// A target of this size that lets everybody in, sends its updates at once, and closes where it is told to.
 async fn scripted((width, height): (u16, u16), updates: Vec<u8>, closes: bool) -> u16 {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

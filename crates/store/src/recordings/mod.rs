@@ -258,6 +258,11 @@ impl Recordings {
         let _ = tokio::task::spawn_blocking(move || spool.stop()).await;
     }
 
+    /// What seals the recordings, and what is kept beside them.
+    pub fn vault(&self) -> &Vault {
+        &self.core.vault
+    }
+
     /// Changes as the disk fills and empties.
     pub fn pressure(&self) -> watch::Receiver<Pressure> {
         self.core.pressure.subscribe()

@@ -140,6 +140,8 @@ export interface InputEvent {
   elapsed: number;
   /** `click`, `key`, `move`, `scroll`. */
   event_type: string;
+  /** Which key, as `KeyboardEvent.key` names it, where the connection's policy asks for it. */
+  key?: string;
 }
 
 export interface SessionPage extends Page {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { busyness, past, pauses } from './input';
+import { busyness, past, pauses, pressed } from './input';
 
 const did = (elapsed: number, event_type = 'key') => ({ elapsed, event_type });
 
@@ -27,4 +27,21 @@ test('pauses are skipped but for what is around them', () => {
   expect(past(found, 99_000)).toBeNull();
   expect(pauses([], 100_000, 5000)).toEqual([]);
   expect(pauses([did(50)], 5000, 5000)).toEqual([]);
+});
+
+test('the keys before a moment are told, as far as they are known', () => {
+  const events = [
+    { elapsed: 100, event_type: 'key', key: 'x' },
+    { elapsed: 5000, event_type: 'key', key: 'l' },
+    { elapsed: 5100, event_type: 'key', key: 'Shift' },
+    { elapsed: 5200, event_type: 'move' },
+    { elapsed: 5300, event_type: 'key', key: 'S' },
+    { elapsed: 5400, event_type: 'key', key: 'Enter' },
+    did(5500),
+  ];
+  expect(pressed(events, 5400, 4000, 10)).toEqual(['l', 'S', 'Enter']);
+  expect(pressed(events, 5399, 4000, 10)).toEqual(['l', 'S']);
+  expect(pressed(events, 5600, 9000, 2)).toEqual(['S', 'Enter']);
+  expect(pressed(events, 50, 9000, 2)).toEqual([]);
+  expect(pressed([did(1), did(2)], 3, 9000, 9)).toEqual([]);
 });

@@ -52,3 +52,28 @@ export function past(pauses: Pause[], at: number): number | null {
   const pause = pauses[low];
   return pause && pause.from <= at ? pause.to : null;
 }
+
+/** Keys that say nothing alone. */
+const WITH_OTHERS = new Set(['Shift', 'AltGraph']);
+
+/** Which keys were pressed in the last `span` milliseconds before a moment, oldest first; the last `most` of them. Events are in order. */
+export function pressed(events: InputEvent[], at: number, span: number, most: number): string[] {
+  const found: string[] = [];
+  for (let i = after(events, at) - 1; i >= 0 && events[i]!.elapsed > at - span && found.length < most; i--) {
+    const { key } = events[i]!;
+    if (key !== undefined && !WITH_OTHERS.has(key)) found.unshift(key);
+  }
+  return found;
+}
+
+/** How many events are not later than a moment. */
+function after(events: InputEvent[], at: number): number {
+  let low = 0;
+  let high = events.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (events[middle]!.elapsed <= at) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

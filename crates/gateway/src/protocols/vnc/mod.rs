@@ -11,6 +11,7 @@
 pub mod browser;
 pub mod downward;
 pub mod handshake;
+mod keysym;
 pub mod picture;
 pub mod pixels;
 mod probe;
@@ -459,17 +460,17 @@ impl Work {
             .map_err(|upward::Broken(what)| (EndReason::Denied, format!("the browser sent {what}")))?;
         let draws = self.upward.draws_pointer();
         for deed in self.upward.deeds() {
-            self.witness.did(match deed {
-                upward::Deed::Key => Deed::Key,
-                upward::Deed::Click => Deed::Click,
-                upward::Deed::Scroll => Deed::Scroll,
+            match deed {
+                upward::Deed::Key(keysym) => self.witness.pressed(|| keysym::name(keysym)),
+                upward::Deed::Click => self.witness.did(Deed::Click),
+                upward::Deed::Scroll => self.witness.did(Deed::Scroll),
                 upward::Deed::Move { x, y } => {
                     if draws {
                         self.witness.tap().pointer(self.witness.elapsed(), Some((x, y)));
                     }
-                    Deed::Move
+                    self.witness.did(Deed::Move);
                 }
-            });
+            }
         }
         let due = self.touched_at.is_none_or(|at| at.elapsed() >= TOUCHES);
         if due && self.upward.counts().total() > before {

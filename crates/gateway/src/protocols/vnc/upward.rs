@@ -26,8 +26,8 @@ pub struct Allows {
 /// Something that a person did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
-    /// A key went down.
-    Key,
+    /// A key went down: its X keysym.
+    Key(u32),
     /// A button of the mouse went down.
     Click,
     /// Its wheel was turned by a notch.
@@ -213,7 +213,9 @@ impl Upward {
                 self.counts.keys += 1;
                 let down = if self.head[0] == KEY { self.head[1] } else { self.head[2] | self.head[3] };
                 if input && down != 0 {
-                    self.deeds.push(Deed::Key);
+                    // In both messages at the same place.
+                    let keysym = [self.head[4], self.head[5], self.head[6], self.head[7]];
+                    self.deeds.push(Deed::Key(u32::from_be_bytes(keysym)));
                 }
                 input
             }
@@ -356,7 +358,7 @@ mod tests {
         let moved = |x| Deed::Move { x, y: 9 };
         let mut reader = Upward::new(ALL);
         reader.take(&bytes, &mut Vec::new()).unwrap();
-        let did = [moved(5), Deed::Click, moved(6), Deed::Scroll, Deed::Key, Deed::Key];
+        let did = [moved(5), Deed::Click, moved(6), Deed::Scroll, Deed::Key(0x61), Deed::Key(0x61)];
         assert_eq!(reader.deeds().collect::<Vec<_>>(), did);
         assert_eq!(reader.deeds().count(), 0);
         let mut looks = Upward::new(Allows { input: false, ..ALL });

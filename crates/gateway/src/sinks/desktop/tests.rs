@@ -1,7 +1,7 @@
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use sojourn_domain::{
-    access::{ClientKind, Protocol, Purpose, RecordPolicy, RecordingState},
+    access::{ClientKind, ConnectionPolicy, Protocol, Purpose, RecordPolicy, RecordingState},
     id::AccessSessionId,
     time::Clock as _,
     webm,
@@ -209,8 +209,9 @@ async fn red(house: &House) -> (AccessSessionId, witness::Desktop) {
     let (id, recorder) = house.begin().await;
     let tap = DesktopTap::default();
     let begun = tokio::time::Instant::now();
-    let store = house.store.clone();
-    let mut desktop = witness::Desktop::start(store, id, begun, tap.clone(), RecordPolicy::Mandatory);
+    let kept = (house.store.clone(), house.recordings.vault().clone());
+    let policy = ConnectionPolicy { record: RecordPolicy::Mandatory, ..ConnectionPolicy::default() };
+    let mut desktop = witness::Desktop::start(kept, id, begun, tap.clone(), &policy);
     desktop.record(recorder, String::new()).unwrap();
     tap.resize(at(0), 160, 120).unwrap();
     fill(&tap, at(0), Area { x: 0, y: 0, width: 160, height: 120 }, [220, 20, 20]);

@@ -293,11 +293,19 @@ pub struct InputEventBody {
     /// Milliseconds since the session's start.
     pub elapsed: i64,
     pub event_type: String,
+    /// Of a `key`, where the connection's policy asks for it: which one, as `KeyboardEvent.key` names it. Else absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub key: Option<String>,
 }
 
 impl From<&InputEvent> for InputEventBody {
     fn from(event: &InputEvent) -> Self {
-        Self { elapsed: event.elapsed_ms, event_type: event.kind.as_str().to_owned() }
+        Self {
+            elapsed: event.elapsed_ms,
+            event_type: event.kind.as_str().to_owned(),
+            key: event.pressed.as_ref().map(|key| key.as_str().to_owned()),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ impl PartialSchema for PolicyBody {
         };
         ObjectBuilder::new()
             .property("record", words::record())
-            .property("recordInput", flag("Keys typed are recorded too; never what is typed without echo"))
+            .property("recordInput", flag("Keys typed are recorded too; in a terminal never what is typed without echo, on a VNC desktop every key, passwords too"))
             .property("recordExecOutput", flag("The whole output of commands without a terminal is recorded"))
             .property("allowForwarding", flag("Ports may be forwarded"))
             .property("allowAgent", flag("The user's agent may be forwarded"))
