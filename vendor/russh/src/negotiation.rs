@@ -512,6 +512,21 @@ impl Select for Client {
     }
 }
 
+/// The first of a server's ciphers that the client names in its KEXINIT, for both directions.
+pub(crate) fn first_cipher(ours: &Preferred, theirs: &[u8]) -> Result<Option<cipher::Name>, Error> {
+    let &Some(mut r) = &theirs.get(17..) else {
+        return Err(Error::Inconsistent);
+    };
+    let _kex = NameList::decode(&mut r)?;
+    let _keys = NameList::decode(&mut r)?;
+    let (up, down) = (NameList::decode(&mut r)?, NameList::decode(&mut r)?);
+    let named = |name: &&cipher::Name| {
+        let name: &str = name.as_ref();
+        [&up, &down].iter().all(|list| list.iter().any(|theirs| theirs == name))
+    };
+    Ok(ours.cipher.iter().find(named).copied())
+}
+
 pub(crate) fn write_kex(
     prefs: &Preferred,
     writer: &mut PacketWriter,

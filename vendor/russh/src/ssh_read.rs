@@ -148,6 +148,22 @@ impl<R: AsyncRead + Unpin> SshRead<R> {
         self.read_ssh_id_inner(false).await
     }
 
+    /// Whether something more comes within so long, after the id was read; its end counts.
+    pub(crate) async fn comes_within(&mut self, limit: std::time::Duration) -> Result<bool, Error> {
+        let id = self.id.as_mut().ok_or(Error::Inconsistent)?;
+        if id.total > id.bytes_read {
+            return Ok(true);
+        }
+        let mut first = [0; SSH_ID_BUF_SIZE];
+        let Ok(read) = tokio::time::timeout(limit, self.r.read(&mut first)).await else {
+            return Ok(false);
+        };
+        let length = read?;
+        *id.buf = first;
+        (id.bytes_read, id.total) = (0, length);
+        Ok(true)
+    }
+
     async fn read_ssh_id_inner(&mut self, allow_pre_banner_lines: bool) -> Result<&[u8], Error> {
         let ssh_id = self.id.as_mut().ok_or(Error::Inconsistent)?;
         loop {

@@ -77,6 +77,56 @@ fn one_who_mistypes_may_try_again() {
 }
 
 #[test]
+fn the_cheapest_cipher_that_the_client_has_is_taken() {
+    let Some(bed) = shared() else { return };
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+    let knows_aes = processor.split_whitespace().any(|flag| flag == "aes");
+    let usual = if knows_aes { "aes128-gcm@openssh.com" } else { "chacha20-poly1305@openssh.com" };
+    for (offered, taken) in [
+        ("", usual),
+        ("aes256-ctr,aes256-gcm@openssh.com", "aes256-gcm@openssh.com"),
+        ("chacha20-poly1305@openssh.com", "chacha20-poly1305@openssh.com"),
+        ("aes192-ctr", "aes192-ctr"),
+    ] {
+        let mut way = front(&bed, "alice+target").key(&bed.target.account().key).option("RekeyLimit=64K");
+        if !offered.is_empty() {
+            way = way.option(format!("Ciphers={offered}"));
+        }
+        let mut ssh = way.ssh_with(&["-v"]);
+        ssh.arg("head -c 500000 /dev/zero");
+        let done = run::output(ssh, SOON);
+        assert_eq!((done.code, done.out().len()), (Some(0), 500_000), "{offered}: {}", done.err());
+        let said = done.err();
+        let ciphers: Vec<_> = said
+            .lines()
+            .filter_map(|line| line.split_once("cipher: ")?.1.split_whitespace().next())
+            .collect();
+        // In both directions of the first key exchange, and of others.
+        assert!(ciphers.len() >= 4, "{offered}: {said}");
+        assert!(ciphers.iter().all(|cipher| *cipher == taken), "{offered}: {ciphers:?}");
+    }
+}
+
+#[test]
+fn a_client_that_waits_for_the_servers_word_hears_it() {
+    const KEXINIT: u8 = 20;
+    let Some(bed) = shared() else { return };
+    let mut stream = std::net::TcpStream::connect(bed.server().ssh.unwrap()).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(b"SSH-2.0-patient\r\n").unwrap();
+    let mut id = Vec::new();
+    while !id.ends_with(b"\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        id.push(byte[0]);
+    }
+    // The length of a packet, of its padding, and the kind of its message.
+    let mut head = [0; 6];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head[5], KEXINIT);
+}
+
+#[test]
 fn many_logins_at_once_are_no_guesses() {
     let Some(bed) = Bed::start() else { return };
     let way = front(&bed, "alice+target").password(PASSWORD);

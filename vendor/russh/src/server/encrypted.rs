@@ -902,6 +902,7 @@ mod tests {
             channels: crate::channels::ChannelTable::default(),
             open_global_requests: std::collections::VecDeque::new(),
             kex: SessionKexState::Idle,
+            cipher: None,
         }
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct ServerKex {
     cause: KexCause,
     state: ServerKexState,
     config: Arc<Config>,
+    /// The config's, or what is left of it where the server's order of ciphers counts.
+    preferred: Box<Preferred>,
 }
 
 impl Debug for ServerKex {
@@ -73,10 +75,12 @@ impl ServerKex {
         client_sshid: &[u8],
         server_sshid: &SshId,
         cause: KexCause,
+        preferred: Preferred,
     ) -> Self {
         let exchange = Exchange::new(client_sshid, server_sshid.as_kex_hash_bytes());
         Self {
             config,
+            preferred: Box::new(preferred),
             exchange,
             cause,
             state: ServerKexState::Created,
@@ -111,7 +115,7 @@ impl ServerKex {
 
     pub fn kexinit(&mut self, output: &mut PacketWriter) -> Result<(), Error> {
         self.exchange.server_kex_init =
-            negotiation::write_kex(&self.config.preferred, output, Some(self.config.as_ref()))?;
+            negotiation::write_kex(&self.preferred, output, Some(self.config.as_ref()))?;
 
         Ok(())
     }
@@ -139,7 +143,7 @@ impl ServerKex {
                     self.exchange.client_kex_init = input.buffer.clone().into();
                     negotiation::Server::read_kex(
                         &input.buffer,
-                        &self.config.preferred,
+                        &self.preferred,
                         Some(&self.config.keys),
                         Some(&self.config.certificates),
                         &self.cause,

@@ -95,6 +95,9 @@ pub struct Config {
     pub event_buffer_size: usize,
     /// Lists of preferred algorithms.
     pub preferred: Preferred,
+    /// Whether the first of these ciphers that the client names is taken, and not the first of the client's that is among
+    /// these, as RFC 4253 has it: the server hears the client first, and then offers that one alone.
+    pub server_cipher_order: bool,
     /// Maximal number of allowed authentication attempts.
     pub max_auth_attempts: usize,
     /// Time after which the connection is garbage-collected.
@@ -128,6 +131,7 @@ impl Default for Config {
             event_buffer_size: 10,
             limits: Limits::default(),
             preferred: Default::default(),
+            server_cipher_order: false,
             max_auth_attempts: 10,
             inactivity_timeout: Some(std::time::Duration::from_secs(600)),
             keepalive_interval: None,
@@ -1114,6 +1118,10 @@ impl<H: Handler> Future for RunningSession<H> {
     }
 }
 
+/// How long a client may take to begin the key exchange where the server's order of ciphers counts. Every common one
+/// does so at once; with one that waits for the server's word, its own order counts.
+const FIRST_PACKET: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// Start a single connection in the background.
 pub async fn run_stream<H, R>(
     config: Arc<Config>,
@@ -1151,9 +1159,14 @@ where
         channels: crate::channels::ChannelTable::default(),
         open_global_requests: VecDeque::new(),
         kex: SessionKexState::Idle,
+        cipher: None,
     };
 
-    session.begin_rekey()?;
+    // Whoever is to choose from the client's list has to see it first.
+    let waits = session.common.config.server_cipher_order;
+    if !waits || !stream.comes_within(FIRST_PACKET).await? {
+        session.begin_rekey(None)?;
+    }
 
     // Boxed: a future that another one awaits is kept twice otherwise.
     let join = russh_util::runtime::spawn(Box::pin(session.run(stream, handler)));
@@ -1224,8 +1237,12 @@ async fn reply<H: Handler + Send>(
     if pkt.buffer.first() == Some(&msg::KEXINIT) && session.kex == SessionKexState::Idle {
         // Not currently in a rekey but received KEXINIT
         info!("Client has initiated re-key");
-        session.begin_rekey()?;
+        session.begin_rekey(Some(&pkt.buffer))?;
         // Kex will consume the packet right away
+    }
+    if session.common.encrypted.is_none() && session.kex == SessionKexState::Idle {
+        // Nothing comes before the first key exchange.
+        return Err(crate::Error::KexInit.into());
     }
 
     let is_kex_msg = pkt.buffer.first().cloned().map(is_kex_msg).unwrap_or(false);

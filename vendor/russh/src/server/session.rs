@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Session {
     pub(crate) channels: ChannelTable,
     pub(crate) open_global_requests: VecDeque<GlobalRequestResponse>,
     pub(crate) kex: SessionKexState<ServerKex>,
+    /// Chosen in the client's first key exchange, where the server's order of ciphers counts.
+    pub(crate) cipher: Option<cipher::Name>,
 }
 
 #[derive(Debug)]
@@ -934,7 +937,7 @@ impl Session {
                         }
                         enc.state = EncryptedState::Authenticated;
                     }
-                    self.begin_rekey()?;
+                    self.begin_rekey(None)?;
                 }
             }
         }
@@ -1557,9 +1560,19 @@ impl Session {
         Ok(())
     }
 
-    pub(crate) fn begin_rekey(&mut self) -> Result<(), Error> {
+    /// `theirs` is the client's KEXINIT, if it came first.
+    pub(crate) fn begin_rekey(&mut self, theirs: Option<&[u8]>) -> Result<(), Error> {
         debug!("beginning re-key");
         self.pending_len = 0;
+        let mut preferred = self.common.config.preferred.clone();
+        if self.common.config.server_cipher_order {
+            if let Some(theirs) = theirs {
+                self.cipher = negotiation::first_cipher(&preferred, theirs)?;
+            }
+            if let Some(cipher) = self.cipher {
+                preferred.cipher = Cow::Owned(vec![cipher]);
+            }
+        }
         let mut kex = ServerKex::new(
             self.common.config.clone(),
             &self.common.remote_sshid,
@@ -1571,6 +1584,7 @@ impl Session {
                     session_id: enc.session_id.clone(),
                 },
             },
+            preferred,
         );
 
         kex.kexinit(&mut self.common.packet_writer)?;
@@ -1675,6 +1689,7 @@ mod tests {
             channels: ChannelTable::default(),
             open_global_requests: VecDeque::new(),
             kex: SessionKexState::Idle,
+            cipher: None,
         }
     }
 

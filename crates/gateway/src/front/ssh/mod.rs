@@ -89,6 +89,7 @@ impl Front {
             close_after_consumer: true,
             event_buffer_size: 32,
             preferred: front_preferences(),
+            server_cipher_order: true,
             max_auth_attempts: ATTEMPTS,
             inactivity_timeout: None,
             keepalive_interval: Some(KEEP_ALIVE),

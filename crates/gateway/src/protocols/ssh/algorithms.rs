@@ -34,16 +34,37 @@ const KEYS: &[Algorithm] = &[
     Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
 ];
 
-/// AES-GCM costs half of what ChaCha20 does where the processor knows AES, and the first of the
-/// client's list is what is taken.
+/// AES-GCM costs a fifth of what ChaCha20-Poly1305 does where the processor knows AES, for us and for whoever is at the
+/// other end. Its 128 bits come first, as OpenSSH has it.
 const CIPHERS: &[cipher::Name] = &[
-    cipher::AES_256_GCM,
     cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
     cipher::CHACHA20_POLY1305,
     cipher::AES_256_CTR,
     cipher::AES_192_CTR,
     cipher::AES_128_CTR,
 ];
+
+/// Where it does not.
+const CIPHERS_WITHOUT_AES: &[cipher::Name] = &[
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::AES_256_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_128_CTR,
+];
+
+fn ciphers() -> &'static [cipher::Name] {
+    #[cfg(target_arch = "x86_64")]
+    let fast = std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    let fast =
+        std::arch::is_aarch64_feature_detected!("aes") && std::arch::is_aarch64_feature_detected!("pmull");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let fast = false;
+    if fast { CIPHERS } else { CIPHERS_WITHOUT_AES }
+}
 
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
 
@@ -54,7 +75,7 @@ pub(crate) fn front_preferences() -> Preferred {
         key: Cow::Borrowed(KEYS),
         // Keys of hardware tokens log in too, but no host has one.
         host_key_certificates: Cow::Borrowed(&[]),
-        cipher: Cow::Borrowed(CIPHERS),
+        cipher: Cow::Borrowed(ciphers()),
         mac: Cow::Borrowed(MACS),
         // Compressed input is a way to make a server grow; a client that asks for it goes without.
         compression: Cow::Borrowed(&[compression::NONE]),
