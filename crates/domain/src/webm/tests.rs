@@ -110,7 +110,7 @@ fn frame(key: bool, number: usize, bytes: u8) -> Vec<u8> {
 /// A file as browsers write it, and the frames in it.
 fn foreign(parts: &[Part]) -> (Vec<u8>, Vec<Seen>, Vec<u64>) {
     let mut out = Vec::new();
-    Writer::default().header(Video { width: 64, height: 48 }, "x", &mut out);
+    Writer::default().header(Video { width: 64, height: 48, frame_ms: 20 }, "x", &mut out);
     let (mut time, mut base) = (0_u64, 0);
     let mut cluster: Option<(bool, Vec<u8>)> = None;
     let (mut seen, mut keys) = (Vec::new(), Vec::new());
@@ -260,7 +260,7 @@ proptest! {
     fn what_the_writer_writes_is_kept_whole(steps in prop::collection::vec((0..400_u64, prop::bool::weighted(0.1), any::<u8>(), any::<bool>()), 1..80)) {
         let mut out = Vec::new();
         let mut writer = Writer::default();
-        writer.header(Video { width: 640, height: 480 }, "a desktop", &mut out);
+        writer.header(Video { width: 640, height: 480, frame_ms: 20 }, "a desktop", &mut out);
         let head = out.len();
         let mut time = 0;
         let mut frames = Vec::new();
@@ -302,7 +302,7 @@ fn a_film_is_as_long_as_it_says() {
     for (ends, key) in [(true, false), (true, true), (false, false)] {
         let mut out = Vec::new();
         let mut writer = Writer::default();
-        writer.header(Video { width: 2, height: 2 }, "", &mut out);
+        writer.header(Video { width: 2, height: 2, frame_ms: 20 }, "", &mut out);
         // A desktop that stood still for ten seconds twice.
         let mut frames = Vec::new();
         for (number, time) in [0, 10_000, 20_000].into_iter().enumerate() {
@@ -324,7 +324,7 @@ fn a_film_is_as_long_as_it_says() {
         assert_eq!(simple.blocks, frames);
         assert_eq!(simple.cues.len(), 1 + usize::from(key));
         // What no recording says is guessed to be little.
-        assert_eq!(plan.duration_ms(), if ends { 20_400 } else { 20_100 });
+        assert_eq!(plan.duration_ms(), if ends { 20_400 } else { 20_020 });
     }
 }
 
@@ -332,7 +332,7 @@ fn a_film_is_as_long_as_it_says() {
 fn remarks_stay_in_the_file() {
     let mut out = Vec::new();
     let mut writer = Writer::default();
-    writer.header(Video { width: 2, height: 2 }, "", &mut out);
+    writer.header(Video { width: 2, height: 2, frame_ms: 20 }, "", &mut out);
     writer.frame(0, true, &frame(true, 0, 3), &mut out);
     writer.remark("SLOW", "from 1 s to 2 s", &mut out);
     writer.frame(100, false, &frame(false, 1, 3), &mut out);
@@ -347,7 +347,7 @@ fn remarks_stay_in_the_file() {
 fn a_damaged_stretch_costs_no_more_than_its_cluster() {
     let mut out = Vec::new();
     let mut writer = Writer::default();
-    writer.header(Video { width: 2, height: 2 }, "", &mut out);
+    writer.header(Video { width: 2, height: 2, frame_ms: 20 }, "", &mut out);
     let mut starts = Vec::new();
     for number in 0..3 {
         starts.push(out.len());
@@ -369,7 +369,7 @@ fn what_cannot_play_has_a_reason() {
     assert_eq!(why(b""), WebmError::NotWebm);
     assert_eq!(why(b"chunk-1"), WebmError::NotWebm);
     let mut out = Vec::new();
-    Writer::default().header(Video { width: 2, height: 2 }, "", &mut out);
+    Writer::default().header(Video { width: 2, height: 2, frame_ms: 20 }, "", &mut out);
     assert_eq!(why(&out), WebmError::NoFrames);
     let mut bare = Vec::new();
     put_file_header(&mut bare);
@@ -383,7 +383,7 @@ fn what_cannot_play_has_a_reason() {
 fn many_key_frames_have_a_bounded_number_of_cues() {
     let mut out = Vec::new();
     let mut writer = Writer::default();
-    writer.header(Video { width: 2, height: 2 }, "", &mut out);
+    writer.header(Video { width: 2, height: 2, frame_ms: 20 }, "", &mut out);
     for number in 0..3 * MAX_CUES {
         writer.frame(number as u64 * 10, true, &[0x82, 0x49, 0x83, 0x42], &mut out);
     }

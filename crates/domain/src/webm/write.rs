@@ -17,6 +17,9 @@ const TRACK: u8 = 1;
 pub struct Video {
     pub width: u16,
     pub height: u16,
+    /// How long every frame is shown at least, in milliseconds. What nobody tells players they guess from the first frames, and a guess
+    /// that is too long has Chromium show a picture from before the place that it was sent to.
+    pub frame_ms: u8,
 }
 
 /// Writes one recording: VP9, times in milliseconds. Appends to what it is given.
@@ -54,6 +57,8 @@ impl Writer {
             put_short(id, &[value], &mut entry);
         }
         put_short(ebml::CODEC_ID, b"V_VP9", &mut entry);
+        let frame_ns = u64::from(video.frame_ms) * 1_000_000;
+        put_unsigned(ebml::DEFAULT_DURATION, frame_ns, &mut entry);
         put_short(ebml::VIDEO, &picture, &mut entry);
         let mut tracks = Vec::new();
         put_short(ebml::TRACK_ENTRY, &entry, &mut tracks);

@@ -242,7 +242,7 @@ async fn what_it_showed_is_recorded_whatever_the_browser_asks_for() {
         let (_, verified) = house.get(&user, &format!("/sessions/{id}/verify")).await;
         assert_eq!(verified["gaps"], json!([]), "{verified}");
         for (at, colour) in moments {
-            let Some(found) = shown(&file, at, 800, FREE) else { return };
+            let Some(found) = shown(&file, at, FREE) else { return };
             assert!(close(found, colour), "{encodings:?}: {found:?} instead of {colour:?} at {at:?}");
         }
         let session = row.ended_at.unwrap().since(row.started_at).as_micros() as f64 / 1e6;
@@ -522,7 +522,7 @@ async fn a_killed_server_leaves_a_recording_that_plays() {
         return;
     }
     for (at, colour) in moments {
-        let Some(found) = shown(&file, at, 800, FREE) else { return };
+        let Some(found) = shown(&file, at, FREE) else { return };
         assert!(close(found, colour), "{found:?} instead of {colour:?} at {at:?}");
     }
 

@@ -49,8 +49,10 @@ const STILL: Duration = Duration::from_secs(5);
 const STILL_KEY: Duration = Duration::from_secs(60);
 /// A first picture that is only in part there is awaited for so long.
 const FIRST: Duration = Duration::from_secs(1);
-/// How long the last frame is shown, which is the picture at the session's end.
-const LAST_MS: i64 = 1;
+/// How long a frame is shown at least; the last one, which is the picture at the session's end, for no longer.
+const FRAME_MS: u8 = 20;
+/// Frames are so far apart at least, whenever they were painted, so that those who count in frames tell them apart.
+const APART_MS: i64 = 2 * FRAME_MS as i64;
 /// Slower than wanted for less than this is not worth a remark.
 const REMARKABLE: Duration = Duration::from_secs(1);
 /// Remarks of one recording.
@@ -540,8 +542,10 @@ impl Film {
 
     /// The last picture is there until the end.
     fn end(&mut self, end: i64) {
-        if self.begun {
-            self.shoot(end - LAST_MS, Shot::Last);
+        let at = end - i64::from(FRAME_MS);
+        // Else the last one is as near to the end.
+        if self.last_ms.is_some_and(|last| last + APART_MS <= at) {
+            self.shoot(at, Shot::Last);
         }
     }
 
@@ -562,15 +566,15 @@ impl Film {
         let at = if self.begun { at } else { 0 };
         if !self.begun {
             self.begun = true;
-            self.writer.header(Video { width, height }, &self.options.title, &mut self.out);
+            let video = Video { width, height, frame_ms: FRAME_MS };
+            self.writer.header(video, &self.options.title, &mut self.out);
         }
         let fresh = self.encoder.as_ref().is_none_or(|encoder| encoder.size() != (width, height));
         if fresh {
             self.encoder = Some(Encoder::new(width, height)?);
         }
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
-        // No two frames are shown at one moment.
-        let at = self.last_ms.map_or(at, |last| at.max(last + 1));
+        let at = self.last_ms.map_or(at, |last| at.max(last + APART_MS));
         let every = match shot {
             Shot::New => ms(self.options.key_frame_every),
             Shot::Still | Shot::Last => ms(self.options.key_frame_every).max(STILL_KEY.as_millis() as i64),
@@ -582,7 +586,7 @@ impl Film {
             let time = at.unsigned_abs();
             match shot {
                 Shot::New | Shot::Still => writer.frame(time, key, bytes, out),
-                Shot::Last => writer.last_frame(time, key, bytes, LAST_MS.unsigned_abs(), out),
+                Shot::Last => writer.last_frame(time, key, bytes, u64::from(FRAME_MS), out),
             }
             frames += 1;
             was_key |= key;
