@@ -53,6 +53,7 @@ test('a desktop is added, tested and opened', async ({ page }) => {
   await dialog.getByLabel('Password at the target', { exact: true }).fill(target!.password);
   await dialog.getByText('Policy').click();
   await dialog.getByLabel('Record what the desktop shows').selectOption('best_effort');
+  await dialog.getByRole('switch', { name: 'Record which keys are pressed' }).click();
   await dialog.getByRole('button', { name: 'Test', exact: true }).click();
   await expect(dialog.getByTestId('test-result').getByText('Logged in')).toBeVisible({ timeout: 20_000 });
   await clean(page);
@@ -150,7 +151,6 @@ test('somebody looks on, on the wall and alone, and ends it', async ({ page, con
   // Two pages, two looks of axe, and a film that has to last.
   test.slow();
   await open(page);
-  const began = Date.now();
   await expect.poll(() => colour(page)).not.toBe('0 0 0');
   const canvas = page.getByTestId('desktop').locator('canvas');
   await page.getByRole('button', { name: '1:1' }).click();
@@ -176,6 +176,8 @@ test('somebody looks on, on the wall and alone, and ends it', async ({ page, con
   // A second, and what a busy machine takes to make a page.
   expect(Date.now() - asked).toBeLessThan(5000);
   film = /sess_[^/?]+/.exec(other.url())![0];
+  const { startedAt } = (await (await page.request.get(`/api/v1/sessions/${film}`)).json()) as { startedAt: string };
+  const began = Date.parse(startedAt);
   for (const [name, rgb] of FILM) {
     onDesktop('xsetroot', ['-solid', name]);
     await expect.poll(() => colour(other), { intervals: [50] }).toBe(rgb.join(' '));
@@ -219,18 +221,39 @@ test('the recording plays, is sought in, and shows what was there', async ({ pag
   await slider.press('Home');
   await expect(player.getByTestId('position')).toContainText(/^0?0?:?0?0:00/);
   const box = (await slider.boundingBox())!;
-  await page.mouse.move(box.x + (box.width * moments[1]!.at) / length, box.y + 10);
+  // The middle of what was shown: a small picture stands for half a second.
+  const place = (index: number) => box.x + (box.width * (moments[index]!.at - 0.5)) / length;
+  const thumbnail = player.getByTestId('thumbnail');
+  await expect(thumbnail).toBeHidden();
+  await page.mouse.move(place(1), box.y + 10);
   const small = () =>
     page.evaluate(() => {
       const canvas = document.querySelector<HTMLCanvasElement>('[data-testid=thumbnail] canvas')!;
-      return [...canvas.getContext('2d')!.getImageData(150, 100, 1, 1).data.slice(0, 3)];
+      return [...canvas.getContext('2d')!.getImageData(Math.round(canvas.width * 0.87), Math.round(canvas.height * 0.83), 1, 1).data.slice(0, 3)];
     });
   await expect.poll(async () => near(await small(), [...moments[1]!.rgb])).toBe(true);
+  await expect(thumbnail).toHaveAttribute('data-late', 'false');
   await clean(page);
-  await page.mouse.click(box.x + (box.width * moments[2]!.at) / length, box.y + 10);
+  // Held, it says what is where; the film goes where it is let go.
+  const there = await shown(page);
+  await page.mouse.down();
+  await page.mouse.move(place(3), box.y + 10, { steps: 5 });
+  await expect.poll(async () => near(await small(), [...moments[3]!.rgb])).toBe(true);
+  expect(await shown(page)).toEqual(there);
+  await page.mouse.move(place(2), box.y - 60, { steps: 5 });
+  await expect.poll(async () => near(await small(), [...moments[2]!.rgb])).toBe(true);
+  await page.mouse.up();
   await expect.poll(async () => near(await shown(page), [...moments[2]!.rgb])).toBe(true);
+  // What was made is there again at once.
+  await page.mouse.move(place(1), box.y + 10);
+  expect(near(await small(), [...moments[1]!.rgb])).toBe(true);
   // Keys were pressed at the beginning, and bars say so.
   expect(await slider.locator('path').getAttribute('d')).toMatch(/^M\d/);
+  const { events } = (await (await page.request.get(`/api/v1/sessions/${film}/recording/events`)).json()) as { events: { elapsed: number; key?: string }[] };
+  const enter = events.find((event) => event.key === 'Enter')!;
+  await slider.press('Home');
+  for (let at = 0; at <= enter.elapsed; at += 5000) await slider.press('ArrowRight');
+  await expect(player.getByTestId('keys')).toContainText('Enter');
   const [download] = await Promise.all([page.waitForEvent('download'), player.getByRole('button', { name: 'Snapshot' }).click()]);
   expect(download.suggestedFilename()).toMatch(/^sess_.*\.png$/);
   await player.getByLabel('Speed').selectOption('4');
