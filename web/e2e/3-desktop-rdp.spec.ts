@@ -7,6 +7,9 @@ const target = given ? (JSON.parse(given) as { host: string; port: number; usern
 /** Another one at the second try, which finds what the first one left. */
 const NAME = `RDP ${process.pid}`;
 
+let film = '';
+let last: number[] = [];
+
 test.describe.configure({ mode: 'serial' });
 test.skip(!target, 'there is no desktop to go to over RDP');
 
@@ -44,7 +47,7 @@ test('a desktop behind a login with NLA is added, tested, opened and typed into'
   await dialog.getByLabel('User name at the target', { exact: true }).fill(target!.username);
   await dialog.getByLabel('Password at the target', { exact: true }).fill(target!.password);
   await dialog.getByText('Policy').click();
-  await dialog.getByLabel('Record what the desktop shows').selectOption('off');
+  await dialog.getByLabel('Record what the desktop shows').selectOption('mandatory');
   await dialog.getByRole('button', { name: 'Test', exact: true }).click();
   await expect(dialog.getByTestId('test-result').getByText('Logged in')).toBeVisible({ timeout: 20_000 });
   await clean(page);
@@ -67,12 +70,36 @@ test('a desktop behind a login with NLA is added, tested, opened and typed into'
   // Where keys are is what goes over RDP, so `#` is what one presses for it. What another try has left is a line of its own.
   for (const key of ['Enter', 'Shift+Digit3', ...[...typed].map((digit) => `Digit${digit}`), 'Enter']) await page.keyboard.press(key);
   await expect.poll(() => colour(page), { timeout: 20_000 }).toBe(wanted);
+  await expect(page.getByTitle('What the desktop shows is recorded')).toBeVisible();
   await clean(page);
+  // Into the film.
+  await page.waitForTimeout(500);
   await page.getByRole('button', { name: 'Disconnect' }).click();
   await expect(page.getByTestId('ended')).toContainText('Closed');
+  film = (await page.getByRole('link', { name: 'See the session' }).getAttribute('href'))!;
+  last = wanted.split(' ').map(Number);
   await page.getByRole('button', { name: 'Reconnect' }).click();
   await expect(page.getByTestId('desktop-state')).toHaveText('Connected', { timeout: 20_000 });
   await expect.poll(() => colour(page), { timeout: 20_000 }).toBe(wanted);
+});
+
+test('its recording plays, and shows what was typed', async ({ page }) => {
+  await page.goto(film);
+  const player = page.getByTestId('player');
+  await expect(player.getByRole('button', { name: 'Play' })).toBeEnabled({ timeout: 20_000 });
+  await expect(page.getByText('Complete and unaltered').first()).toBeVisible();
+  const found = await page.evaluate(async () => {
+    const video = document.querySelector<HTMLVideoElement>('[data-testid=player] video')!;
+    const sought = new Promise((done) => video.addEventListener('seeked', done, { once: true }));
+    video.currentTime = video.duration - 0.1;
+    await sought;
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    const context = canvas.getContext('2d')!;
+    context.drawImage(video, 0, 0);
+    return [...context.getImageData(700, 500, 1, 1).data.slice(0, 3)];
+  });
+  expect(found.every((value, i) => Math.abs(value - last[i]!) <= 20), `${found} instead of ${last}`).toBe(true);
 });
 
 test('what stands in the way is said', async ({ page, baseURL }) => {

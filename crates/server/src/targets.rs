@@ -131,11 +131,15 @@ pub async fn open_desktop(
             Ok(end)
         }
         Protocol::Rdp => {
+            let Some(witness) = begun.witness() else {
+                return Err(ConnectError::new(EndReason::Failed, "the session was not begun as a desktop's"));
+            };
             let by = by(state, admission, begun);
             let clips = tell_clips(state, begun, by.clone());
             let wanted = rdp::Wanted {
                 policy: connection.policy.desktop,
                 files: connection.policy.allow_files,
+                witness,
                 clips: Some(clips),
             };
             let (end, certificate) = match rdp::open(&target, &credential, &rules, wanted).await {

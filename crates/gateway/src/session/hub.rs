@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 use sojourn_domain::{
-    access::{EndReason, Protocol, Purpose, RecordPolicy},
+    access::{EndReason, Purpose, RecordPolicy},
     cast,
     id::{AccessSessionId, ConnectionId, NodeId, UserId},
     seal::Format,
@@ -92,8 +92,6 @@ pub enum Refusal {
     Storage,
     #[error("the session must be recorded, and its recording could not be begun")]
     Recording,
-    #[error("the session must be recorded, and this server does not record such desktops yet")]
-    Unrecordable,
     #[error("the connection does not allow {0}")]
     Policy(&'static str),
     #[error("the server is stopping")]
@@ -253,22 +251,15 @@ impl Hub {
         }
         let connection = admission.connection();
         let policy = connection.policy.clone();
-        let shows = connection.protocol == Protocol::Vnc;
         match opening.purpose {
             Purpose::Forward if !policy.allow_forwarding => return Err(Refusal::Policy("forwarding")),
             Purpose::Subsystem if opening.command == "sftp" && !policy.allow_files => {
                 return Err(Refusal::Policy("file transfer"));
             }
-            // What would show this desktop's picture to a recorder is not there yet.
-            Purpose::Desktop
-                if policy.record == RecordPolicy::Mandatory && recorded == Recorded::Here && !shows =>
-            {
-                return Err(Refusal::Unrecordable);
-            }
             Purpose::Shell | Purpose::Exec | Purpose::Subsystem | Purpose::Forward | Purpose::Desktop => {}
         }
         // A desktop that its user's own client shows is not to be seen here.
-        let shown = opening.purpose == Purpose::Desktop && recorded == Recorded::Here && shows;
+        let shown = opening.purpose == Purpose::Desktop && recorded == Recorded::Here;
         let records = policy.record != RecordPolicy::Off
             && (shown || matches!(opening.purpose, Purpose::Shell | Purpose::Exec));
         let mandatory = policy.record == RecordPolicy::Mandatory;

@@ -417,7 +417,7 @@ impl From<SessionRefusal> for Problem {
             SessionRefusal::Full | SessionRefusal::UserFull | SessionRefusal::Stopping => {
                 Self::unavailable(text, 10)
             }
-            SessionRefusal::Storage | SessionRefusal::Recording | SessionRefusal::Unrecordable => {
+            SessionRefusal::Storage | SessionRefusal::Recording => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", text)
             }
             SessionRefusal::Policy(_) => Self::forbidden("denied_by_policy", text),

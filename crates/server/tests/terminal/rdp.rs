@@ -1,6 +1,8 @@
 //! Desktops against real RDP servers, seen through a client that speaks as the web's does: RDCleanPath on the WebSocket,
 //! without a login, one message of RDP in each of the socket's.
 
+use std::path::Path;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use ironrdp_connector::{
     BitmapConfig, ClientConnector, ClientConnectorState, Config, ConnectionResult, Credentials, DesktopSize,
@@ -26,7 +28,7 @@ use ironrdp_rdcleanpath::{RDCleanPath, RDCleanPathPdu};
 use ironrdp_session::{ActiveStage, ActiveStageBuilder, ActiveStageOutput, image::DecodedImage};
 use serde_json::{Value, json};
 use sojourn_domain::{
-    access::{AuthKind, ConnectionPolicy, DesktopPolicy, EndReason, Protocol, RecordPolicy},
+    access::{AuthKind, ConnectionPolicy, DesktopPolicy, EndReason, Protocol, RecordPolicy, RecordingState},
     id::ConnectionId,
     time::Elapsed,
 };
@@ -38,19 +40,20 @@ use tokio_tungstenite::{
 };
 
 use crate::{
+    film::{Colour, close, said},
     house::{House, LIMIT, Persona, Target},
+    recorded::{Viewer, colours, events, hex, pass, recording, since},
     ssh::people,
 };
-
-type Colour = [u8; 3];
 
 const BLUE: Colour = [0x20, 0x40, 0x60];
 /// Far from the terminal in the corner.
 const FREE: (u16, u16) = (700, 500);
 const SIZE: DesktopSize = DesktopSize { width: 800, height: 600 };
 
+/// Recorded, or not opened.
 fn policy(desktop: DesktopPolicy) -> ConnectionPolicy {
-    ConnectionPolicy { record: RecordPolicy::Off, desktop, ..ConnectionPolicy::default() }
+    ConnectionPolicy { record: RecordPolicy::Mandatory, desktop, ..ConnectionPolicy::default() }
 }
 
 fn target<'a>(port: u16, username: &'a str, password: &str, policy: ConnectionPolicy) -> Target<'a> {
@@ -354,6 +357,16 @@ impl Screen {
         self.input(&[at(PointerFlags::MOVE), at(button | PointerFlags::DOWN), at(button)]).await;
     }
 
+    async fn scroll(&mut self) {
+        let turned = FastPathInputEvent::MouseEvent(MousePdu {
+            flags: PointerFlags::VERTICAL_WHEEL,
+            number_of_wheel_rotation_units: 120,
+            x_position: 61,
+            y_position: 40,
+        });
+        self.input(&[turned]).await;
+    }
+
     /// Digits, `#` and new lines, as an American keyboard has them.
     async fn type_in(&mut self, text: &str) {
         for char in text.chars() {
@@ -451,6 +464,91 @@ async fn a_desktop_with_a_login_of_its_own_is_seen_typed_into_and_ended() {
     assert!(end["detail"].as_str().unwrap().contains("CERTIFICATE HAS CHANGED"), "{end}");
 }
 
+/// The colour of one place of a film, frame by frame.
+struct Film(Vec<(f64, Colour)>);
+
+impl Film {
+    /// `None` where nothing here can tell.
+    fn at(file: &Path, (x, y): (u16, u16)) -> Option<Self> {
+        let path = file.to_str().unwrap();
+        let times = ["-v", "error", "-show_entries", "frame=pts_time", "-of", "csv=p=0", path];
+        let times = String::from_utf8(said("ffprobe", &times)?).unwrap();
+        let times: Vec<f64> = times.lines().map(|line| line.trim_end_matches(',').parse().unwrap()).collect();
+        let crop = format!("crop=2:2:{x}:{y}");
+        let args =
+            ["-v", "error", "-i", path, "-fps_mode", "passthrough", "-enc_time_base", "1:1000", "-vf", &crop];
+        let args = [&args[..], &["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]].concat();
+        let pictures = said("ffmpeg", &args)?;
+        let pictures = pictures.as_chunks::<12>().0;
+        assert_eq!(times.len(), pictures.len(), "a time for each frame");
+        let frames = times
+            .into_iter()
+            .zip(pictures)
+            .map(|(time, picture)| (time, [picture[0], picture[1], picture[2]]));
+        Some(Self(frames.collect()))
+    }
+
+    /// What is to be seen at a moment: the last frame before it.
+    fn colour(&self, seconds: f64) -> Colour {
+        self.0.iter().take_while(|(time, _)| *time <= seconds).last().expect("a frame").1
+    }
+}
+
+/// What was recorded of a desktop has no gap, and shows these colours at these moments.
+async fn was_filmed(house: &House, who: &Persona, id: &str, moments: &[(f64, Colour)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, state) = recording(house, id, folder.path()).await;
+    assert_eq!(state, RecordingState::Sealed);
+    let (_, verified) = house.get(who, &format!("/sessions/{id}/verify")).await;
+    assert_eq!(verified["gaps"], json!([]), "{verified}");
+    let Some(film) = Film::at(&file, FREE) else { return };
+    for (at, colour) in moments {
+        let found = film.colour(*at);
+        assert!(close(found, *colour), "{found:?} instead of {colour:?} at {at:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_showed_and_what_was_done_is_recorded_and_looked_on() {
+    let Some(desktop) = Xrdp::start() else { return };
+    let house = House::new().await;
+    let (admin, _) = people(&house).await;
+    let made = target(desktop.port(), desktop.user(), desktop.password(), policy(DesktopPolicy::default()));
+    let connection = house.connection(&admin, made).await;
+    let (mut screen, session) = Screen::open(&house, &admin, connection).await;
+    assert_eq!(session["recorded"], true);
+    let id = session["id"].as_str().unwrap().to_owned();
+    let begun = house.row(&id).await.started_at;
+    screen.until_colour(BLUE).await;
+    desktop.wait_for_terminal();
+    screen.point().await;
+    screen.scroll().await;
+    screen.type_in("#106010\n").await;
+    screen.until_colour([0x10, 0x60, 0x10]).await;
+    let mut viewer = Viewer::come(&house, &admin, &id).await;
+    let mut moments = Vec::new();
+    for colour in colours(6) {
+        desktop.paint(&hex(colour));
+        screen.until_colour(colour).await;
+        let seen = |viewer: &Viewer| close(viewer.at((FREE.0.into(), FREE.1.into())), colour);
+        viewer.until(&hex(colour), seen).await;
+        // In the film, and before its next colour.
+        pass(300).await;
+        moments.push((since(begun), colour));
+        pass(200).await;
+    }
+    screen.say(json!({"type": "close"})).await;
+    assert_eq!(house.ended(&id).await.end_reason, Some(EndReason::Closed));
+    was_filmed(&house, &admin, &id, &moments).await;
+
+    let did = events(&house, &admin, &id).await;
+    let count = |kind: &str| did.iter().filter(|event| event["event_type"] == kind).count();
+    // Shift is a key, too.
+    assert_eq!((count("key"), count("click"), count("scroll")), (9, 1, 1), "{did:?}");
+    assert!(count("move") >= 1, "{did:?}");
+    assert!(did.iter().all(|event| event.as_object().unwrap().len() == 2), "kinds and times alone: {did:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_with_nla_is_the_servers_and_who_looks_changes_nothing() {
     let Some(desktop) = Shadow::start() else { return };
@@ -460,15 +558,22 @@ async fn a_login_with_nla_is_the_servers_and_who_looks_changes_nothing() {
     let free = policy(DesktopPolicy::default());
     let connection = house.connection(&admin, made(free.clone())).await;
     let (mut screen, session) = Screen::open(&house, &admin, connection).await;
+    let id = session["id"].as_str().unwrap();
+    let begun = house.row(id).await.started_at;
     screen.until_colour(BLUE).await;
+    pass(300).await;
+    let mut moments = vec![(since(begun), BLUE)];
     screen.point().await;
     screen.type_in("#106010\n").await;
     screen.until_colour([0x10, 0x60, 0x10]).await;
     assert_eq!(desktop.typed(), "#106010\n");
+    pass(300).await;
+    moments.push((since(begun), [0x10, 0x60, 0x10]));
     screen.was_told_nothing(&[desktop.password(), Shadow::USER]);
     screen.say(json!({"type": "close"})).await;
     assert_eq!(screen.word("end").await["reason"], "closed");
-    assert_eq!(house.ended(session["id"].as_str().unwrap()).await.end_reason, Some(EndReason::Closed));
+    assert_eq!(house.ended(id).await.end_reason, Some(EndReason::Closed));
+    was_filmed(&house, &admin, id, &moments).await;
     let (_, test) = house.post(&admin, &format!("/connections/{connection}/test"), json!({})).await;
     assert_eq!((&test["ok"], &test["login"]), (&json!(true), &json!("ok")), "{test}");
 

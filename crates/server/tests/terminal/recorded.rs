@@ -30,12 +30,12 @@ const FREE: (usize, usize) = (700, 500);
 const CURSOR: i32 = -239;
 const RESIZE: i32 = -308;
 
-fn hex([r, g, b]: Colour) -> String {
+pub(crate) fn hex([r, g, b]: Colour) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")
 }
 
 /// Colours that are far from each other.
-fn colours(count: u8) -> impl Iterator<Item = Colour> {
+pub(crate) fn colours(count: u8) -> impl Iterator<Item = Colour> {
     (0..count).map(|step| {
         let [low, high] = [30 + 12 * (step / 6), 220 - 12 * (step / 6)];
         [
@@ -50,15 +50,15 @@ fn colours(count: u8) -> impl Iterator<Item = Colour> {
 }
 
 /// Somebody who looks on.
-struct Viewer {
+pub(crate) struct Viewer {
     screen: Screen,
     inflate: Decompress,
-    size: (usize, usize),
+    pub(crate) size: (usize, usize),
     picture: Vec<Colour>,
 }
 
 impl Viewer {
-    async fn come(house: &House, who: &Persona, session: &str) -> Self {
+    pub(crate) async fn come(house: &House, who: &Persona, session: &str) -> Self {
         let path = format!("/sessions/{session}/tickets");
         let ticket = house.ticket(who, &path, json!({"purpose": "watch"})).await;
         let screen = Screen::at(house.address, "/desktop", "sojourn.desktop.v1", &ticket).await.unwrap();
@@ -119,7 +119,7 @@ impl Viewer {
         self.ask(true).await;
     }
 
-    async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let seen = async {
             while !done(self) {
                 self.update().await;
@@ -128,7 +128,7 @@ impl Viewer {
         tokio::time::timeout(LIMIT, seen).await.unwrap_or_else(|_| panic!("in vain for {what}"));
     }
 
-    fn at(&self, (x, y): (usize, usize)) -> Colour {
+    pub(crate) fn at(&self, (x, y): (usize, usize)) -> Colour {
         self.picture[y * self.size.0 + x]
     }
 
@@ -151,18 +151,18 @@ fn take_all(mut screen: Screen) -> tokio::task::JoinHandle<Screen> {
 }
 
 /// Seconds since a session began.
-fn since(begun: Timestamp) -> f64 {
+pub(crate) fn since(begun: Timestamp) -> f64 {
     let micros = SystemClock.now().as_micros() - begun.as_micros();
     Duration::from_micros(u64::try_from(micros).unwrap()).as_secs_f64()
 }
 
 /// Time that belongs to what is tested: films have moments.
-async fn pass(ms: u64) {
+pub(crate) async fn pass(ms: u64) {
     tokio::task::spawn_blocking(move || wait::during(Duration::from_millis(ms), || {})).await.unwrap();
 }
 
 /// The recording, when it is sealed.
-async fn recording(house: &House, id: &str, folder: &Path) -> (PathBuf, RecordingState) {
+pub(crate) async fn recording(house: &House, id: &str, folder: &Path) -> (PathBuf, RecordingState) {
     let id = id.parse().unwrap();
     let until = Instant::now() + LIMIT;
     loop {
@@ -177,7 +177,7 @@ async fn recording(house: &House, id: &str, folder: &Path) -> (PathBuf, Recordin
     }
 }
 
-async fn events(house: &House, who: &Persona, id: &str) -> Vec<Value> {
+pub(crate) async fn events(house: &House, who: &Persona, id: &str) -> Vec<Value> {
     let (status, answer) = house.get(who, &format!("/sessions/{id}/recording/events")).await;
     assert_eq!(status, 200, "{answer}");
     answer["events"].as_array().unwrap().clone()

@@ -1,9 +1,11 @@
 //! RDP targets: the server logs in, and the browser is given a desktop without a login.
 //!
 //! [`handshake`] reaches the target, [`clean_path`] receives the browser, [`relay`] says what passes between them
-//! ([`clipboard`], [`dynamic`] for channels). Here are the sockets and one task a desktop, which waits for the slower of
-//! both sides and never holds more than a few pieces.
+//! ([`clipboard`], [`dynamic`] for channels, [`capabilities`] for pictures). A [`tap`] reads along what the target shows.
+//! Here are the sockets and one task a desktop, which waits for the slowest of them and never holds more than a few
+//! pieces. Nothing that a person does goes to the target while what it showed before waits to be taken.
 
+mod capabilities;
 mod chunk;
 pub mod clean_path;
 pub mod clipboard;
@@ -12,8 +14,11 @@ pub mod frame;
 mod handshake;
 pub mod input;
 pub mod login;
+mod parts;
+pub mod picture;
 mod probe;
 pub mod relay;
+mod tap;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -31,10 +36,15 @@ pub(in crate::protocols) use self::probe::probe;
 use self::{
     clipboard::{Clips, Passed},
     frame::{Framer, Way},
+    input::Act,
     relay::{Allows, Broken, Out, Relay},
+    tap::{Piece, Tap},
 };
 use super::{ConnectError, Credential, Target, dial, ssh::SeenKey};
-use crate::session::ends::{Carrier, QUEUE, TargetEnd, TargetEvent, TargetInput, place};
+use crate::{
+    session::ends::{Carrier, QUEUE, TargetEnd, TargetEvent, TargetInput, place},
+    sinks::witness::{Deed, Witness},
+};
 
 /// Bytes on their way to the target beyond which nothing more is taken.
 const OUTWARD: usize = 64 * 1024;
@@ -49,6 +59,8 @@ pub struct Wanted {
     pub policy: DesktopPolicy,
     /// Files may pass where the clipboard may.
     pub files: bool,
+    /// Is told what there is to see, and what was done.
+    pub witness: Witness,
     /// Told once, when the desktop was left: what passed of the clipboard. Nobody hears it where it is dropped.
     pub clips: Option<tokio::sync::oneshot::Sender<ClipReport>>,
 }
@@ -72,7 +84,11 @@ pub async fn open(
 ) -> Result<(TargetEnd, Option<SeenKey>), ConnectError> {
     let login = handshake::login(target, credential)?;
     let opened = handshake::open(target, &login, rules).await.map_err(|refusal| refusal.error)?;
-    let Wanted { policy, files, clips } = wanted;
+    let Wanted { policy, files, witness, clips } = wanted;
+    let tap = Tap::start(witness.clone()).map_err(|error| {
+        tracing::error!(%error, "what a desktop shows cannot be read");
+        ConnectError::new(EndReason::Failed, "the server cannot read what the target shows")
+    })?;
     let allows = Allows {
         input: !policy.view_only,
         clips: Clips { copy: policy.allow_copy, paste: policy.allow_paste && !policy.view_only, files },
@@ -90,6 +106,9 @@ pub async fn open(
         waiting: VecDeque::new(),
         touched: false,
         touched_at: None,
+        tap,
+        witness,
+        unseen: None,
         clips,
     };
     let carrier = Carrier::new(work.run(opened.stream));
@@ -111,6 +130,10 @@ struct Work {
     /// A person did something, which the session does not know yet.
     touched: bool,
     touched_at: Option<Instant>,
+    tap: Tap,
+    witness: Witness,
+    /// On its way to the tap.
+    unseen: Option<Piece>,
     clips: Option<tokio::sync::oneshot::Sender<ClipReport>>,
 }
 
@@ -146,6 +169,11 @@ impl Work {
                 break;
             }
         }
+        // What was shown last belongs to the recording, which waits for it.
+        if let Some(piece) = self.unseen.take() {
+            self.tap.place().await;
+            self.tap.take(piece);
+        }
     }
 
     async fn carry(&mut self, stream: TlsStream<TcpStream>) -> Over {
@@ -155,7 +183,7 @@ impl Work {
         // Bytes that TLS has taken and not sent yet.
         let mut flush = false;
         loop {
-            let shown = self.request.is_none() && self.waiting.is_empty() && self.outward.len() < OUTWARD;
+            let shown = self.request.is_none() && self.may_take();
             tokio::select! {
                 length = read.read(&mut piece), if shown => match length {
                     Ok(0) => return self.closed(),
@@ -186,8 +214,13 @@ impl Work {
                         return (EndReason::Closed, String::new());
                     }
                 }
-                // What is answered to the browser needs its place.
-                event = self.typed.recv(), if self.waiting.is_empty() && self.outward.len() < OUTWARD => match event {
+                () = self.tap.place(), if self.unseen.is_some() => {
+                    if let Some(piece) = self.unseen.take() {
+                        self.tap.take(piece);
+                    }
+                }
+                // What is answered to the browser needs its place, and nothing is done to what nobody has seen.
+                event = self.typed.recv(), if self.may_take() => match event {
                     Some(event) => if let Err(over) = self.take(event) {
                         return over;
                     },
@@ -196,6 +229,11 @@ impl Work {
                 () = self.told.closed() => return (EndReason::Closed, String::new()),
             }
         }
+    }
+
+    /// All that came before was taken.
+    fn may_take(&self) -> bool {
+        self.waiting.is_empty() && self.unseen.is_none() && self.outward.len() < OUTWARD
     }
 
     /// The target has closed.
@@ -211,6 +249,10 @@ impl Work {
             self.outward.extend_from_slice(&frame);
         }
         self.waiting.extend(out.to_browser);
+        // Only the target shows something, of which no more is read before this is gone.
+        if !out.seen.is_empty() {
+            self.unseen = Some(self.tap.piece(out.seen));
+        }
     }
 
     /// What came from the target.
@@ -259,6 +301,18 @@ impl Work {
         }
         self.keep(out);
         let acts = self.relay.take_acts();
+        for act in &acts {
+            let (deed, at) = match *act {
+                Act::Key => (Deed::Key, None),
+                Act::Click(x, y) => (Deed::Click, Some((x, y))),
+                Act::Scroll(x, y) => (Deed::Scroll, Some((x, y))),
+                Act::Move(x, y) => (Deed::Move, Some((x, y))),
+            };
+            if at.is_some() {
+                self.witness.tap().pointer(self.witness.elapsed(), at);
+            }
+            self.witness.did(deed);
+        }
         let due = self.touched_at.is_none_or(|at| at.elapsed() >= TOUCHES);
         if due && !acts.is_empty() {
             self.touched = true;

@@ -18,12 +18,15 @@ use ironrdp_pdu::{
 };
 
 use super::{
+    capabilities,
     chunk::{Odd, Passing, u16_at, u32_at},
     clipboard::{Clipboard, Clips, Passed},
     dynamic::Dynamic,
     frame::{self, Data, Kind, Mcs, Way},
     input::{self, Act},
     login::Login,
+    parts::{parts, without},
+    picture::Seen,
 };
 
 /// What may be done with the desktop.
@@ -49,6 +52,8 @@ pub enum Broken {
 pub struct Out {
     pub to_target: Vec<Bytes>,
     pub to_browser: Vec<Bytes>,
+    /// What of it tells what there is to see.
+    pub seen: Vec<Seen>,
 }
 
 impl Out {
@@ -104,13 +109,18 @@ const TARGET: u16 = 1002;
 /// Of the security header that stands before a browser's name, and before licences.
 const INFO: u16 = 0x40;
 /// Kinds of share control messages (MS-RDPBCGR 2.2.8.1.1.1.1), and, of data, the second kind.
-const DATA: u16 = 7;
+const CONFIRM_ACTIVE: u16 = 3;
 const REDIRECTION: u16 = 10;
 /// Of data: both headers.
 const DATA_HEADER: usize = 18;
 const DATA_INPUT: u8 = 28;
+const DATA_SUPPRESS_OUTPUT: u8 = 35;
 const DATA_SESSION_INFO: u8 = 38;
 const DATA_ERROR_INFO: u8 = 47;
+const DATA_FRAME_ACKNOWLEDGE: u8 = 56;
+/// What would keep the target from showing what goes on, or means nothing to it.
+const NOT_SAID: [u8; 2] = [DATA_SUPPRESS_OUTPUT, DATA_FRAME_ACKNOWLEDGE];
+const NEITHER_SAID_NOR_DONE: [u8; 3] = [DATA_SUPPRESS_OUTPUT, DATA_FRAME_ACKNOWLEDGE, DATA_INPUT];
 
 const ODD: &str = "a message that is not understood";
 
@@ -183,18 +193,14 @@ impl Relay {
                 {
                     return Err(odd);
                 }
-                if self.allows.input {
-                    for part in parts(data.payload).iter().flatten().filter(|part| part.is_data(DATA_INPUT)) {
-                        self.acts.extend(input::slow(part.bytes.get(DATA_HEADER..).unwrap_or_default()));
-                    }
-                    out.to_target.push(frame);
-                } else if let Some(payload) = without(data.payload, DATA_INPUT) {
-                    if !payload.is_empty() {
+                let kept = self.said(&data).ok_or(odd)?;
+                match kept {
+                    None => out.to_target.push(frame),
+                    Some(payload) if payload.is_empty() => {}
+                    Some(payload) => {
                         let kept = frame::send(Way::ToTarget, data.initiator, data.channel, &payload);
                         out.to_target.push(kept.ok_or(odd)?);
                     }
-                } else {
-                    out.to_target.push(frame);
                 }
             }
             (Mcs::Request(data), Stage::Running) => {
@@ -205,12 +211,30 @@ impl Relay {
         Ok(())
     }
 
+    /// What a browser says once it is in: as much of it as the target is to hear, or all of it. Nothing at all where it
+    /// cannot be read.
+    fn said(&mut self, data: &Data<'_>) -> Option<Option<Vec<u8>>> {
+        let parts = parts(data.payload);
+        for part in parts.iter().flatten() {
+            if part.kind == CONFIRM_ACTIVE {
+                // One message brings it alone.
+                let alone = part.bytes.len() == data.payload.len();
+                return capabilities::limit(part.bytes).filter(|_| alone).map(Some);
+            }
+            if self.allows.input && part.is_data(DATA_INPUT) {
+                self.acts.extend(input::slow(part.bytes.get(DATA_HEADER..).unwrap_or_default()));
+            }
+        }
+        Some(without(data.payload, if self.allows.input { &NOT_SAID } else { &NEITHER_SAID_NOR_DONE }))
+    }
+
     /// A message of the target.
     pub fn down(&mut self, frame: Bytes, out: &mut Out) -> Result<(), Broken> {
         let odd = Broken::Target(ODD);
         let mcs = match frame::kind(&frame) {
             Kind::FastPath if self.stage != Stage::Running => return Err(odd),
             Kind::FastPath => {
+                out.seen.push(Seen::Fast(frame.clone()));
                 out.to_browser.push(frame);
                 return Ok(());
             }
@@ -237,8 +261,9 @@ impl Relay {
                         self.error = Some(info.description());
                     }
                 }
+                out.seen.push(Seen::Slow(frame.slice_ref(data.payload)));
                 // It names the user as the target does, and holds what lets one in again without a password.
-                match without(data.payload, DATA_SESSION_INFO) {
+                match without(data.payload, &[DATA_SESSION_INFO]) {
                     None => out.to_browser.push(frame),
                     Some(payload) if payload.is_empty() => {}
                     Some(payload) => {
@@ -352,42 +377,4 @@ impl Relay {
         }
         Ok(())
     }
-}
-
-/// One share control message.
-pub(super) struct Part<'a> {
-    pub(super) kind: u16,
-    pub(super) bytes: &'a [u8],
-}
-
-impl Part<'_> {
-    pub(super) fn is_data(&self, second: u8) -> bool {
-        self.kind == DATA && self.bytes.get(14) == Some(&second)
-    }
-}
-
-/// The share control messages of one MCS message; `None` where it holds something else, such as a licence.
-pub(super) fn parts(mut payload: &[u8]) -> Option<Vec<Part<'_>>> {
-    let mut parts = Vec::new();
-    while !payload.is_empty() {
-        let length = usize::from(u16_at(payload, 0)?);
-        let kind = u16_at(payload, 2)? & 0xf;
-        if length < 6 {
-            return None;
-        }
-        let (bytes, rest) = payload.split_at_checked(length)?;
-        parts.push(Part { kind, bytes });
-        payload = rest;
-    }
-    Some(parts)
-}
-
-/// The message without data of one kind; `None` where it has none.
-fn without(payload: &[u8], second: u8) -> Option<Vec<u8>> {
-    let parts = parts(payload)?;
-    if !parts.iter().any(|part| part.is_data(second)) {
-        return None;
-    }
-    let kept = parts.iter().filter(|part| !part.is_data(second)).flat_map(|part| part.bytes);
-    Some(kept.copied().collect())
 }

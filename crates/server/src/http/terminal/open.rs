@@ -151,7 +151,7 @@ fn refused(refusal: &Refusal) -> ToClient {
 pub(in crate::http) fn why_refused(refusal: &Refusal) -> (EndReason, String) {
     let reason = match refusal {
         Refusal::Full | Refusal::UserFull | Refusal::Policy(_) => EndReason::Denied,
-        Refusal::Storage | Refusal::Recording | Refusal::Unrecordable => EndReason::RecordingFailed,
+        Refusal::Storage | Refusal::Recording => EndReason::RecordingFailed,
         Refusal::Stopping => EndReason::ServerStopped,
         Refusal::Store(error) => {
             tracing::error!(error = chain(error), "a session could not be begun");
