@@ -186,7 +186,10 @@ struct Keyboard {
 impl Keyboard {
     fn open(way: &Way) -> Self {
         let mut ssh = way.ssh_with(&["-tt"]);
-        ssh.arg("stty raw echo; echo ready; exec sleep 3000").stdin(Stdio::piped()).stdout(Stdio::piped());
+        // What nobody reads is echoed only until the terminal holds 4095 bytes of it.
+        ssh.arg("stty raw echo; echo ready; exec cat >/dev/null")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut ssh = Running::start(&mut ssh);
         let keys = ssh.0.stdin.take().expect("a pipe");
         let shown = ssh.0.stdout.take().expect("a pipe");
