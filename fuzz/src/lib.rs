@@ -17,6 +17,7 @@ pub mod sftp_front;
 pub mod telnet;
 
 pub mod files;
+pub mod rdp;
 
 #[path = "../../crates/gateway/src/protocols/vnc/pixels.rs"]
 pub mod pixels;
