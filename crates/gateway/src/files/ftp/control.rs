@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use sojourn_domain::{access::EndReason, connections::FtpTls};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
     net::TcpStream,
     time::timeout,
 };
@@ -25,6 +25,8 @@ use crate::{
 
 /// A reply that is longer than this, with all its lines, is none.
 const LONGEST_REPLY: usize = 128 * 1024;
+/// What is read of an encrypted transfer at once.
+const ENCRYPTED: usize = 64 * 1024;
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -424,6 +426,8 @@ impl Control {
         self.dirty = true;
         let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
         let connector = TlsConnector::from(tls.config.clone());
+        // TLS asks for 4 KiB at a time.
+        let tcp = BufReader::with_capacity(ENCRYPTED, tcp);
         match timeout(self.patience, connector.connect(tls.name.clone(), tcp)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(error)) => {

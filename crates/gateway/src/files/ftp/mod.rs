@@ -1,6 +1,7 @@
 //! FTP targets, with TLS and without, with a client of our own: names are bytes, every wait ends, and a target
 //! cannot send us elsewhere.
 
+mod buffers;
 mod control;
 mod listing;
 mod pool;
@@ -167,7 +168,7 @@ async fn begin_list(pool: &Arc<Pool>, path: &RemotePath) -> FsResult<FtpListing>
             begun => begun?,
         }
     };
-    let data = Data { stream, lease, patience: pool.patience.answer };
+    let data = Data::new(stream, lease, pool.patience.answer);
     Ok(FtpListing::new(data, facts, SystemClock.now()))
 }
 
@@ -198,7 +199,7 @@ async fn open_read(
     }
     match control.transfer(offset, "RETR", path.as_bytes()).await {
         Ok(stream) => {
-            let data = Data { stream, lease, patience: pool.patience.answer };
+            let data = Data::new(stream, lease, pool.patience.answer);
             Ok(Box::new(FtpRead::new(data, path, offset, length, size)))
         }
         Err(error) if error.kind == FsErrorKind::Other => {
@@ -246,7 +247,7 @@ async fn open_write(pool: &Arc<Pool>, path: &RemotePath, mode: WriteMode) -> FsR
     };
     match control.transfer(restart, verb, path.as_bytes()).await {
         Ok(stream) => {
-            let data = Data { stream, lease, patience: pool.patience.answer };
+            let data = Data::new(stream, lease, pool.patience.answer);
             Ok(Box::new(FtpWrite::new(data, path, at)))
         }
         Err(error) => {

@@ -1,21 +1,26 @@
 //! Transfers over a data connection. Only one whose end the target has confirmed leaves its control connection
 //! behind for others.
 
-use std::{io::ErrorKind, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use sojourn_domain::time::Timestamp;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
 
-use super::{control::Stream, listing, pool::Lease};
+use super::{buffers::Buffers, control::Stream, listing, pool::Lease};
 use crate::files::{BATCH, Entry, FsError, FsErrorKind, FsResult, Listing, ReadFile, RemotePath, WriteFile};
 
 /// What is read at once.
 const PIECE: usize = 128 * 1024;
+/// What is gathered before it is passed on, where it is there already: TLS gives at most 16 KiB at once.
+const GATHERED: usize = 64 * 1024;
 /// A line of a listing that is longer is none.
 const LONGEST_LINE: usize = 16 * 1024;
 /// How long a target may take to notice that a transfer was given up.
@@ -23,15 +28,25 @@ const NOTICE: Duration = Duration::from_secs(3);
 
 /// A data connection and the control connection that it belongs to.
 pub(super) struct Data {
-    pub(super) stream: Box<dyn Stream>,
-    pub(super) lease: Lease,
-    pub(super) patience: Duration,
+    stream: Box<dyn Stream>,
+    lease: Lease,
+    patience: Duration,
+    /// What went wrong behind bytes that were passed on.
+    fault: Option<io::Error>,
 }
 
 impl Data {
+    pub(super) fn new(stream: Box<dyn Stream>, lease: Lease, patience: Duration) -> Self {
+        Self { stream, lease, patience, fault: None }
+    }
+
     /// The next bytes; `None` at the end.
     async fn next(&mut self, buffer: &mut BytesMut) -> FsResult<Option<usize>> {
-        match timeout(self.patience, self.stream.read_buf(buffer)).await {
+        let read = match self.fault.take() {
+            Some(fault) => Ok(Err(fault)),
+            None => timeout(self.patience, self.gather(buffer)).await,
+        };
+        match read {
             Ok(Ok(0)) => Ok(None),
             Ok(Ok(length)) => Ok(Some(length)),
             // Many end without TLS's own goodbye; the reply and the size tell whether it was the end.
@@ -41,6 +56,23 @@ impl Data {
             }
             Err(_) => Err(FsError::of(FsErrorKind::TimedOut)),
         }
+    }
+
+    /// Waits for bytes, and takes what else is there already.
+    async fn gather(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let mut length = self.stream.read_buf(buffer).await?;
+        while (1..GATHERED).contains(&length) && buffer.len() < buffer.capacity() {
+            match self.stream.read_buf(buffer).now_or_never() {
+                Some(Ok(more @ 1..)) => length += more,
+                // It will be said again.
+                None | Some(Ok(0)) => break,
+                Some(Err(fault)) => {
+                    self.fault = Some(fault);
+                    break;
+                }
+            }
+        }
+        Ok(length)
     }
 
     /// The target's last word on a transfer that was carried to its end.
@@ -76,13 +108,20 @@ pub(super) struct FtpRead {
     until: u64,
     /// What the target said.
     size: Option<u64>,
-    buffer: BytesMut,
+    buffers: Buffers,
 }
 
 impl FtpRead {
     /// Nothing is there to be read.
     pub(super) fn nothing(path: &RemotePath) -> Self {
-        Self { data: None, path: path.clone(), position: 0, until: 0, size: None, buffer: BytesMut::new() }
+        Self {
+            data: None,
+            path: path.clone(),
+            position: 0,
+            until: 0,
+            size: None,
+            buffers: Buffers::default(),
+        }
     }
 
     pub(super) fn new(
@@ -98,15 +137,15 @@ impl FtpRead {
 
     async fn next_piece(&mut self) -> FsResult<Option<Bytes>> {
         let Some(data) = &mut self.data else { return Ok(None) };
-        self.buffer.reserve(PIECE);
-        if data.next(&mut self.buffer).await?.is_none() {
+        let mut buffer = self.buffers.take(PIECE);
+        if data.next(&mut buffer).await?.is_none() {
             if let Some(data) = self.data.take() {
                 let (lease, _) = data.conclude().await?;
                 self.check_size(lease).await?;
             }
             return Ok(None);
         }
-        let mut piece = self.buffer.split().freeze();
+        let mut piece = self.buffers.give(buffer);
         let left = usize::try_from(self.until - self.position).unwrap_or(usize::MAX);
         piece.truncate(left);
         self.position += piece.len() as u64;

@@ -13,10 +13,13 @@ use sojourn_domain::time::Timestamp;
 use super::{explain, names};
 use crate::files::{BATCH, Entry, EntryKind, FsError, FsErrorKind, FsResult, Listing, ReadFile, WriteFile};
 
-/// Bytes that one request asks for. Targets allow 8 MiB; more at once gains nothing and costs memory.
-const PIECE: u64 = 512 * 1024;
+/// Bytes that one request asks for. Targets allow 8 MiB; the library copies what it is given several times, which costs the
+/// less the more of it stays in the processor's cache.
+const PIECE: u64 = 128 * 1024;
 /// Requests that are under way for one file.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 16;
+/// Bytes that are written at once: more than is asked for, as each piece is sent alone.
+const WRITTEN: usize = 512 * 1024;
 
 /// Waits for a target as long as it may take.
 pub(super) async fn within<T>(limit: Duration, what: impl Future<Output = smb2::Result<T>>) -> FsResult<T> {
@@ -186,7 +189,7 @@ impl Writing {
 
     async fn put(&mut self, bytes: &[u8]) -> FsResult<()> {
         // Large pieces would be copied and shifted as a whole: the library keeps what it could not send yet.
-        for piece in bytes.chunks(PIECE as usize) {
+        for piece in bytes.chunks(WRITTEN) {
             let limit = self.limit;
             let sent = within(limit, self.writer()?.write_chunk(piece)).await;
             self.noted(sent)?;

@@ -82,8 +82,11 @@ impl Wire {
         if length > LARGEST {
             return Err(Error::invalid_data("the target announced a message that is too long"));
         }
-        let mut message = vec![0; length];
-        reader.read_exact(&mut message).await.map_err(lost)?;
+        let mut message = Vec::with_capacity(length);
+        (&mut *reader).take(length as u64).read_to_end(&mut message).await.map_err(lost)?;
+        if message.len() < length {
+            return Err(Error::Disconnected);
+        }
         let mut exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
         if exchange.answer.is_empty() {
             exchange.answer.clone_from(&message);
