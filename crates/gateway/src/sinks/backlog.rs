@@ -19,6 +19,8 @@ use crate::session::handle::{Ended, Watcher};
 const SOFT_BYTES: usize = 1024 * 1024;
 /// Waiting bytes from which on the session waits.
 const HARD_BYTES: usize = 8 * 1024 * 1024;
+/// Waiting bytes from which on it is time to work on them, where nobody looks.
+const PRESSING_BYTES: usize = 64 * 1024;
 /// Plain text is gathered to this size before it is cut, so that cutting costs little.
 const TAIL_BYTES: usize = 256 * 1024;
 /// Lines that are kept of a cut text: more than any screen has in the emulator.
@@ -40,6 +42,8 @@ pub(crate) enum Item {
 pub(crate) struct Backlog {
     waiting: Mutex<Waiting>,
     pub(crate) arrived: Notify,
+    /// Something does not suffer waiting for more: somebody asks, or much has arrived.
+    pub(crate) pressing: Notify,
     room: Notify,
 }
 
@@ -59,8 +63,18 @@ impl Backlog {
     }
 
     pub(crate) fn output(&self, elapsed: Elapsed, bytes: &Bytes) {
-        self.waiting().output(elapsed, bytes);
+        let mut waiting = self.waiting();
+        waiting.output(elapsed, bytes);
+        let pressing = waiting.bytes >= PRESSING_BYTES;
+        drop(waiting);
+        self.tell(pressing);
+    }
+
+    fn tell(&self, pressing: bool) {
         self.arrived.notify_one();
+        if pressing {
+            self.pressing.notify_one();
+        }
     }
 
     pub(crate) fn push(&self, item: Item) {
@@ -69,9 +83,11 @@ impl Backlog {
         if let Item::Input(_, bytes) = &item {
             waiting.bytes += bytes.len();
         }
+        let pressing = waiting.bytes >= PRESSING_BYTES
+            || matches!(item, Item::Watch(_) | Item::Snapshot(_) | Item::Finish(_));
         waiting.items.push_back(item);
         drop(waiting);
-        self.arrived.notify_one();
+        self.tell(pressing);
     }
 
     pub(crate) fn pop(&self) -> Option<Item> {

@@ -16,6 +16,8 @@ use crate::session::handle::{Ended, LiveEvent, Shared};
 
 /// Bytes that are worked on before others get their turn.
 const SLICE: usize = 8 * 1024;
+/// How long output may gather while nobody looks: waking for each piece would hold up the sessions themselves.
+const GATHER: Duration = Duration::from_millis(200);
 /// After so long without output the emulator is put away.
 const HIBERNATE: Duration = Duration::from_secs(5);
 /// How often a viewer that fell behind is looked at.
@@ -94,8 +96,9 @@ impl Work {
     async fn run(mut self) -> Option<i64> {
         let mut awake = true;
         loop {
+            let mut worked = false;
             while let Some(item) = self.backlog.pop() {
-                awake = true;
+                (awake, worked) = (true, true);
                 if let Item::Finish(ended) = item {
                     self.finish(*ended).await;
                     return None;
@@ -105,6 +108,14 @@ impl Work {
                     let Self { live, detector, size, offset, carry, .. } = &mut self;
                     live.catch_up(|| snapshot(detector, *size, *offset, carry));
                 }
+            }
+            if worked && self.live.is_empty() {
+                tokio::select! {
+                    () = self.backlog.pressing.notified() => {}
+                    () = self.commands.progress() => {}
+                    () = tokio::time::sleep(GATHER) => {}
+                }
+                continue;
             }
             let behind = self.live.any_behind();
             tokio::select! {
