@@ -67,14 +67,18 @@ struct Peer<'a> {
     put: Move<'a>,
 }
 
-/// Goals of the browser's files.
-pub(crate) fn files(_: &Bed, figures: &mut Vec<Figure>) {
-    let Some(bed) = Gateway::start() else { return };
-    let bytes = scaled(1 << 30);
+/// A gateway, and a large file that is to go up.
+fn begin() -> Option<Gateway> {
+    let bed = Gateway::start()?;
     let local = bed.installation.data_dir().join("local");
     fs::write(&local, "").expect("a file");
-    fill(&local, bytes);
+    fill(&local, scaled(1 << 30));
+    Some(bed)
+}
 
+/// A large file on each kind of target.
+pub(crate) fn sftp_moves(_: &Bed, figures: &mut Vec<Figure>) {
+    let Some(bed) = begin() else { return };
     let direct = tuned(bed.target.way());
     let home = &bed.target.account().home;
     moves(
@@ -89,9 +93,23 @@ pub(crate) fn files(_: &Bed, figures: &mut Vec<Figure>) {
         },
         figures,
     );
-    over_ftp(&bed, figures);
-    over_smb(&bed, figures);
+}
 
+pub(crate) fn ftp_moves(_: &Bed, figures: &mut Vec<Figure>) {
+    let Some(bed) = begin() else { return };
+    over_ftp(&bed, figures);
+}
+
+pub(crate) fn smb_moves(_: &Bed, figures: &mut Vec<Figure>) {
+    let Some(bed) = begin() else { return };
+    over_smb(&bed, figures);
+}
+
+/// Everything else.
+pub(crate) fn many(_: &Bed, figures: &mut Vec<Figure>) {
+    let Some(bed) = begin() else { return };
+    let home = &bed.target.account().home;
+    fs::copy(bed.installation.data_dir().join("local"), home.join("random")).expect("a copy");
     memory(&bed, figures);
     listing(&bed, figures);
     small_files(&bed, figures);

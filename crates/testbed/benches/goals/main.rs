@@ -41,12 +41,17 @@ const SECTIONS: &[(&str, Section)] = &[
     ("recordings", access::recordings),
     ("list", access::list),
     ("file_events", file_events::exports),
-    ("files", files::files),
+    ("files_sftp", files::sftp_moves),
+    ("files_ftp", files::ftp_moves),
+    ("files_smb", files::smb_moves),
+    ("files_many", files::many),
 ];
 
 /// What stands for several sections.
-const GROUPS: &[(&str, &[&str])] =
-    &[("access", &["transfers", "keystrokes", "terminals", "recordings", "list"])];
+const GROUPS: &[(&str, &[&str])] = &[
+    ("access", &["transfers", "keystrokes", "terminals", "recordings", "list"]),
+    ("files", &["file_events", "files_sftp", "files_ftp", "files_smb", "files_many"]),
+];
 
 const DEVICES: u32 = 1000;
 /// Two events each.
