@@ -39,6 +39,8 @@ function network() {
       undo.push(() => ip('netns', 'del', name + part));
       ip('-n', name + part, 'link', 'set', 'lo', 'up');
     }
+    // An address that comes by itself a second after a host appeared makes Chromium drop what it is loading.
+    ip('netns', 'exec', name, 'sh', '-c', 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 || true');
     ip('-n', name, 'link', 'add', 'eth0', 'type', 'bridge');
     ip('-n', name, 'addr', 'add', '10.99.7.1/24', 'dev', 'eth0');
     ip('-n', name, 'link', 'set', 'eth0', 'up');
