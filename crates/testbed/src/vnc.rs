@@ -38,7 +38,7 @@ pub enum Login {
     Anonymous,
 }
 
-/// A running desktop, 800 by 600.
+/// A running desktop, 800 by 600 unless it was asked for otherwise.
 ///
 /// ```no_run
 /// # use sojourn_testbed::vnc::{Login, Vnc};
@@ -50,6 +50,7 @@ pub enum Login {
 pub struct Vnc {
     directory: PathBuf,
     password: String,
+    size: (u16, u16),
     port: u16,
     display: String,
     lifeline: Option<Lifeline>,
@@ -62,6 +63,11 @@ impl Vnc {
 
     /// `None`, and a visible line, where it is not installed.
     pub fn start(login: Login) -> Option<Self> {
+        Self::start_with(login, (Self::WIDTH, Self::HEIGHT))
+    }
+
+    /// With so many pixels across and down.
+    pub fn start_with(login: Login, size: (u16, u16)) -> Option<Self> {
         if !Path::new(SERVER).is_file() || !CLIENTS.iter().all(|client| Path::new(client).is_file()) {
             skip::whole(
                 "TigerVNC is not installed (Debian: apt-get install tigervnc-standalone-server tigervnc-tools \
@@ -76,6 +82,7 @@ impl Vnc {
         let mut server = Self {
             directory,
             password,
+            size,
             port: 0,
             display: String::new(),
             lifeline: None,
@@ -127,7 +134,7 @@ impl Vnc {
         // It chooses a display that nobody has, and writes it down.
         command.args(["-displayfd", "1", "-interface", "127.0.0.1", "-SecurityTypes", kinds]);
         command.args(["-rfbport", &self.port.to_string()]);
-        command.args(["-geometry", &format!("{}x{}", Self::WIDTH, Self::HEIGHT), "-depth", "24"]);
+        command.args(["-geometry", &format!("{}x{}", self.size.0, self.size.1), "-depth", "24"]);
         command.args(["-nolisten", "tcp", "-ac", "-br", "-AlwaysShared", "-BlacklistThreshold", "1000"]);
         command.arg("-PasswordFile").arg(self.directory.join("password"));
         if login == Login::Certificate {

@@ -11,6 +11,7 @@
 #![expect(clippy::print_stdout, reason = "printing a table is its job")]
 
 mod access;
+mod desktops;
 mod file_events;
 mod files;
 
@@ -45,6 +46,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("files_ftp", files::ftp_moves),
     ("files_smb", files::smb_moves),
     ("files_many", files::many),
+    ("desktops", desktops::desktops),
 ];
 
 /// What stands for several sections.
