@@ -40,25 +40,11 @@ if (typeof addEventListener === 'function') {
   });
 }
 
-/** Waits until the page has been drawn, or a moment where it is not on screen. */
-const painted = () =>
-  new Promise<void>((done) => {
-    const hidden = setTimeout(done, 100);
-    requestAnimationFrame(() => {
-      clearTimeout(hidden);
-      setTimeout(done);
-    });
-  });
-
 /** Reads a folder as its entries arrive; without a path the one where the connection begins. */
 export async function list(connection: string, path: WirePath | null, signal: AbortSignal, head: (head: ListHead) => void, entries: (entries: FileEntry[]) => void): Promise<void> {
   const response = await call('GET', at(connection, 'list', path === null ? {} : { path }), { signal, headers: { ...TAB } });
   used.add(connection);
-  let [begun, seen] = [false, false];
-  const listing = new ListingReader(head, (some) => {
-    begun = true;
-    entries(some);
-  });
+  const listing = new ListingReader(head, entries);
   const cut = () => new ApiError(502, 'interrupted', 'Reading the folder was cut off before its end.');
   try {
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
@@ -66,11 +52,6 @@ export async function list(connection: string, path: WirePath | null, signal: Ab
       const part = await reader?.read();
       if (!part || part.done) break;
       listing.add(part.value);
-      if (begun && !seen && !listing.complete) {
-        // The rest of a long folder would keep the page from showing the first rows.
-        seen = true;
-        await painted();
-      }
     }
   } catch (error) {
     throw signal.aborted ? error : cut();
