@@ -183,8 +183,8 @@ pub(crate) fn keystrokes(_: &Bed, figures: &mut Vec<Figure>) {
     figures.push(Figure::at_most(name("p99"), middle(|turn| turn.2), 1.0, "ms"));
 }
 
-/// Keeps the processors from sleeping while it is held, as the tools that measure latency do (Linux, PM QoS): waking one of
-/// a virtual machine takes its host longer than all that is measured here, on either side.
+/// Keeps the processors from sleeping while it is held, as the tools that measure latency do (Linux, PM QoS), so that
+/// waking those of a virtual machine weighs on neither side. It made the turns more alike, and the figures no smaller.
 fn awake() -> Option<fs::File> {
     let held = fs::File::options().write(true).open("/dev/cpu_dma_latency").and_then(|mut file| {
         file.write_all(&0_i32.to_ne_bytes())?;
