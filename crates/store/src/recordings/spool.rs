@@ -475,7 +475,7 @@ impl Spool {
     /// Writes what there is of one recording; true when there is something left to do at the next tick.
     fn write(&self, live: &Arc<Live>, due: bool) -> bool {
         let mut files = lock(&live.file);
-        let closing = {
+        let (closing, pending) = {
             let mut state = lock(&live.state);
             if (due || state.closing)
                 && let Err(error) = state.cut(self.batch_bytes())
@@ -484,7 +484,7 @@ impl Spool {
                 state.refused = Some(Refused::Failed);
             }
             files.batches.extend(std::mem::take(&mut state.batches));
-            state.closing
+            (state.closing, !state.pending.is_empty())
         };
         let mut written = files.write(live, self);
         if written.is_err() && closing {
@@ -529,7 +529,7 @@ impl Spool {
         if unsynced && (due || closing) {
             self.sync_soon(live);
         }
-        failing || (unsynced && !due && !closing)
+        failing || ((unsynced || pending) && !due && !closing)
     }
 
     /// A closed recording whose last frames cannot be written: they are given up, and a gap says so.

@@ -119,7 +119,9 @@ async fn all(recordings: &Recordings, session: AccessSessionId) -> Vec<u8> {
 }
 
 async fn until_durable(recorder: &Recorder, bytes: u64) {
-    recorder.durable().wait_for(|durable| *durable >= bytes).await.unwrap();
+    let mut durable = recorder.durable();
+    let reached = durable.wait_for(|durable| *durable >= bytes);
+    tokio::time::timeout(Duration::from_secs(60), reached).await.expect("bytes stay in memory").unwrap();
 }
 
 /// The whole way, on whatever object store the house has.
@@ -307,6 +309,26 @@ async fn a_spool_that_was_cut_behind_a_checkpoint_is_called_altered() {
     assert_eq!(verified.status, VerificationStatus::Incomplete);
     assert!(verified.gaps.iter().any(|gap| gap.reason == GapReason::SpoolAltered), "{verified:?}");
     recordings.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_bytes_become_durable_while_another_recording_is_in_a_hurry() {
+    let (_folder, mut house) = local("db").await;
+    house.limits.sync_every = Elapsed::from_millis(400);
+    let recordings = house.open().await;
+    let quiet = recordings.begin(house.session().await, Format::Cast).await.unwrap();
+    let busy = recordings.begin(house.session().await, Format::Cast).await.unwrap();
+    for round in 1..4 {
+        quiet.write(b"x").await.unwrap();
+        // The writer comes before the tick, for the other one.
+        busy.write(&text(3 * PLAIN_MAX)).await.unwrap();
+        until_durable(&quiet, round).await;
+        until_durable(&busy, round * 3 * PLAIN_MAX as u64).await;
+    }
+    quiet.finish(true).await.unwrap();
+    busy.finish(true).await.unwrap();
+    recordings.stop().await;
+    house.store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
