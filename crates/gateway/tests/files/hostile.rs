@@ -1,6 +1,6 @@
 //! Targets that lie, hang and talk nonsense: a few lines of FTP that do what no real server does.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sojourn_domain::{
     access::{AuthKind, Protocol},
@@ -15,6 +15,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
     runtime::Runtime,
+    sync::Notify,
     task::JoinHandle,
     time::timeout,
 };
@@ -25,18 +26,41 @@ use crate::lab::{names, password, read, target};
 const END: Duration = Duration::from_secs(60);
 const SHORT: Patience = Patience { answer: Duration::from_millis(1500) };
 
+/// What comes after the first connection: told when it is there, refused when the test says so.
+#[derive(Default)]
+struct Door {
+    asked: Notify,
+    refuse: Notify,
+}
+
 /// An FTP server whose answers are made up. `{port}` stands for the port of a data connection, on which `data` is sent.
 /// An answer of nothing is silence.
 async fn liar(
     answers: &'static [(&'static str, &'static str)],
     data: &'static [u8],
 ) -> (SocketAddr, JoinHandle<()>) {
+    liar_with(answers, data, None).await
+}
+
+async fn liar_with(
+    answers: &'static [(&'static str, &'static str)],
+    data: &'static [u8],
+    door: Option<Arc<Door>>,
+) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
+        let mut first = true;
         while let Ok((stream, _)) = listener.accept().await {
+            let door = door.clone().filter(|_| !std::mem::take(&mut first));
             tokio::spawn(async move {
                 let (reading, mut writing) = stream.into_split();
+                if let Some(door) = door {
+                    door.asked.notify_one();
+                    door.refuse.notified().await;
+                    writing.write_all(b"421 too many\r\n").await.unwrap();
+                    return;
+                }
                 let mut lines = BufReader::new(reading).lines();
                 writing.write_all(b"220 hello\r\n").await.unwrap();
                 let mut channel = None;
@@ -128,6 +152,27 @@ fn who_never_answers_is_not_waited_for() {
             ]
         });
         assert_eq!(kinds.await.unwrap(), [FsErrorKind::TimedOut; 3]);
+    });
+}
+
+#[test]
+fn a_connection_that_became_idle_does_for_one_that_was_refused() {
+    Runtime::new().unwrap().block_on(async {
+        let door = Arc::new(Door::default());
+        let (address, _server) = liar_with(&[("SIZE", "213 4")], b"four", Some(door.clone())).await;
+        let fs = open(address).await.unwrap().fs;
+        let file = path("/file");
+        let mut first = fs.read(&file, 0, None).await.unwrap();
+        // What changes something is not tried a second time.
+        let second = fs.mkdir(&file);
+        let meanwhile = async {
+            door.asked.notified().await;
+            while first.next().await.unwrap().is_some() {}
+            drop(first);
+            door.refuse.notify_one();
+        };
+        let (second, ()) = timeout(END, async { tokio::join!(second, meanwhile) }).await.unwrap();
+        second.unwrap();
     });
 }
 

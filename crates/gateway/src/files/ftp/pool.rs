@@ -1,10 +1,7 @@
 //! A few control connections to one target: each carries one transfer at a time.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -34,9 +31,16 @@ pub(super) struct Pool {
     credential: Credential,
     rules: Rules,
     pub(super) patience: Patience,
-    idle: Mutex<Vec<(Control, Instant)>>,
+    connections: Mutex<Connections>,
     room: Arc<Semaphore>,
-    leased: AtomicUsize,
+}
+
+/// The connections there are.
+#[derive(Default)]
+struct Connections {
+    idle: Vec<(Control, Instant)>,
+    /// Those that somebody uses or is making: each of them has a permit.
+    used: usize,
 }
 
 impl std::fmt::Debug for Pool {
@@ -49,21 +53,41 @@ impl std::fmt::Debug for Pool {
 pub(super) struct Lease {
     control: Option<Control>,
     pool: Arc<Pool>,
-    _room: OwnedSemaphorePermit,
+    /// Until there is one place less for all.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {
     pub(super) fn control(&mut self) -> FsResult<&mut Control> {
         self.control.as_mut().ok_or_else(|| FsError::of(FsErrorKind::Lost))
     }
+
+    /// The target refused one more connection. True when there are others: one that became idle meanwhile is taken, or
+    /// else this lease's place is gone for good. In one look at all of them, or the last place could go.
+    fn leave_to_others(&mut self) -> bool {
+        let mut connections = self.pool.connections();
+        if let Some((control, _)) = connections.idle.pop() {
+            self.control = Some(control);
+        } else if connections.used > 1 {
+            connections.used -= 1;
+            if let Some(room) = self.room.take() {
+                room.forget();
+            }
+        } else {
+            return false;
+        }
+        true
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.pool.leased.fetch_sub(1, Ordering::Relaxed);
         // One that is in the middle of something is closed.
-        if let Some(control) = self.control.take().filter(|control| !control.dirty) {
-            self.pool.put_back(control);
+        let control = self.control.take().filter(|control| !control.dirty);
+        let mut connections = self.pool.connections();
+        connections.used -= usize::from(self.room.is_some());
+        if let Some(control) = control.filter(|_| !self.pool.room.is_closed()) {
+            connections.idle.push((control, Instant::now()));
         }
     }
 }
@@ -76,30 +100,19 @@ impl Pool {
         patience: Patience,
         first: Control,
     ) -> Self {
-        let idle = Mutex::new(vec![(first, Instant::now())]);
+        let connections = Connections { idle: vec![(first, Instant::now())], used: 0 };
         Self {
             target,
             credential,
             rules,
             patience,
-            idle,
+            connections: Mutex::new(connections),
             room: Arc::new(Semaphore::new(MOST)),
-            leased: AtomicUsize::new(0),
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Control, Instant)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put_back(&self, control: Control) {
-        if !self.room.is_closed() {
-            self.idle().push((control, Instant::now()));
-        }
-    }
-
-    fn pop(&self) -> Option<(Control, Instant)> {
-        self.idle().pop()
+    fn connections(&self) -> std::sync::MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection that is known to answer, or was made just now.
@@ -117,29 +130,36 @@ impl Pool {
                     ));
                 }
             };
+            self.connections().used += 1;
+            let mut lease = Lease { control: None, pool: self.clone(), room: Some(room) };
             while let Some((mut control, since)) = self.pop() {
                 if since.elapsed() < FRESH || control.is_alive().await {
-                    return Ok(self.lend(control, room));
+                    lease.control = Some(control);
+                    return Ok(lease);
                 }
             }
             match self.connect().await {
-                Ok(control) => return Ok(self.lend(control, room)),
+                Ok(control) => {
+                    lease.control = Some(control);
+                    return Ok(lease);
+                }
                 // There are others, and this one more is too many, now and later.
                 Err(error)
                     if matches!(error.reason, EndReason::LoginRefused | EndReason::Failed)
-                        && self.leased.load(Ordering::Relaxed) > 0 =>
+                        && lease.leave_to_others() =>
                 {
                     tracing::debug!(%error, "a target takes no more connections");
-                    room.forget();
+                    if lease.control.is_some() {
+                        return Ok(lease);
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    fn lend(self: &Arc<Self>, control: Control, room: OwnedSemaphorePermit) -> Lease {
-        self.leased.fetch_add(1, Ordering::Relaxed);
-        Lease { control: Some(control), pool: self.clone(), _room: room }
+    fn pop(&self) -> Option<(Control, Instant)> {
+        self.connections().idle.pop()
     }
 
     async fn connect(&self) -> Result<Control, crate::protocols::ConnectError> {
@@ -152,10 +172,10 @@ impl Pool {
         loop {
             tokio::time::sleep(KEEP_ALIVE).await;
             let Some(pool) = pool.upgrade() else { return };
-            let idle = std::mem::take(&mut *pool.idle());
+            let idle = std::mem::take(&mut pool.connections().idle);
             for (mut control, since) in idle {
-                if since.elapsed() < KEEP_ALIVE || control.is_alive().await {
-                    pool.put_back(control);
+                if (since.elapsed() < KEEP_ALIVE || control.is_alive().await) && !pool.room.is_closed() {
+                    pool.connections().idle.push((control, Instant::now()));
                 }
             }
         }
@@ -163,7 +183,7 @@ impl Pool {
 
     pub(super) async fn close(&self) {
         self.room.close();
-        let idle = std::mem::take(&mut *self.idle());
+        let idle = std::mem::take(&mut self.connections().idle);
         for (control, _) in idle {
             control.goodbye().await;
         }
