@@ -5,8 +5,9 @@ use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -89,9 +90,16 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// A command that prints nothing for so long hangs.
+const QUIET: Duration = Duration::from_secs(10 * 60);
+
 /// Runs a command, shows its output line by line and keeps it. Returns whether it succeeded, and
-/// all lines of both streams without colours.
+/// all lines of both streams without colours. What it runs is killed when it hangs.
 pub(crate) fn tee(command: &mut Command) -> Result<(bool, Vec<String>)> {
+    tee_for(command, QUIET)
+}
+
+fn tee_for(command: &mut Command, quiet: Duration) -> Result<(bool, Vec<String>)> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -117,13 +125,50 @@ pub(crate) fn tee(command: &mut Command) -> Result<(bool, Vec<String>)> {
     }
     drop(sender);
     let mut lines = Vec::new();
-    for line in receiver {
-        println!("{line}");
-        lines.push(without_colours(&line));
+    let mut hung = false;
+    loop {
+        match receiver.recv_timeout(quiet) {
+            Ok(line) => {
+                println!("{line}");
+                lines.push(without_colours(&line));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                hung = true;
+                println!("error: nothing was printed for {} s, and what runs is killed", quiet.as_secs());
+                kill_below(child.id());
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
     }
     // A broken pipe shows at the next line.
     let _ = std::io::stdout().flush();
-    Ok((child.wait()?.success(), lines))
+    Ok((child.wait()?.success() && !hung, lines))
+}
+
+/// Kills what a process has started, and what that has started; the process itself lives to tell.
+fn kill_below(ancestor: u32) {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        // `PID (NAME) STATE PARENT …`; a name may have spaces and brackets.
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        let rest = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+        if let Some(parent) = rest.split_whitespace().nth(1).and_then(|parent| parent.parse::<u32>().ok()) {
+            parents.push((pid, parent));
+        }
+    }
+    let mut below = vec![ancestor];
+    let mut at = 0;
+    while let Some(&parent) = below.get(at) {
+        below.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    for pid in &below[1..] {
+        // One that has ended meanwhile needs no signal.
+        let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+    }
 }
 
 fn shown(command: &Command) -> String {
@@ -168,5 +213,14 @@ mod tests {
         lines.sort();
         assert!(!ok);
         assert_eq!(lines, ["err", "out"]);
+    }
+
+    #[test]
+    fn what_hangs_is_killed_and_the_rest_goes_on() {
+        let script = "sh -c 'sh -c \"exec sleep 1000\" & wait'; echo after";
+        let (ok, lines) =
+            tee_for(Command::new("sh").args(["-c", script]), Duration::from_millis(300)).unwrap();
+        assert!(!ok);
+        assert!(lines.iter().any(|line| line == "after"), "{lines:?}");
     }
 }
