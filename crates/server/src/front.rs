@@ -89,7 +89,7 @@ impl Door {
         password: Secret,
         from: SocketAddr,
     ) -> Result<Option<Caller>, StoreError> {
-        let (state, now) = (&self.state, self.state.now());
+        let state = &self.state;
         let Ok(password) = Password::try_from(password.reveal().to_owned()) else { return Ok(None) };
         let known: Option<UserName> = name.parse().ok();
         // All names that no user can have are one name.
@@ -100,6 +100,7 @@ impl Door {
             tracing::warn!("too many log in over SSH at once");
             return Ok(None);
         };
+        let now = state.now();
         match state.store.guess(&subject, now).await? {
             Attempt::Charged => {}
             Attempt::Blocked { .. } => {

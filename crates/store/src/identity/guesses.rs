@@ -83,18 +83,18 @@ const NAME: Limit = Limit { free: 25, longest: Elapsed::from_minutes(1) };
 /// Those who log in at once in several tabs are charged together until the first is found right.
 const PAIR: Limit = Limit { free: 8, longest: Elapsed::from_minutes(15) };
 const HALVES_AFTER: Elapsed = Elapsed::from_minutes(60);
+/// Never a moment of now: attempts at once have read their clocks in another order than they are heard.
+const NOT_BLOCKED: Timestamp = Timestamp::from_micros(0);
 /// By then every count has been halved to nothing.
 const FORGOTTEN_AFTER: Elapsed = Elapsed::from_minutes(24 * 60);
 
 impl Limit {
-    /// How long the `failures`-th failure blocks.
-    fn block(self, failures: i64) -> Elapsed {
-        let Ok(past) = u32::try_from(failures - i64::from(self.free)) else { return Elapsed::ZERO };
-        if past == 0 {
-            return Elapsed::ZERO;
-        }
-        Elapsed::from_secs(1i64.checked_shl(past - 1).filter(|&secs| secs > 0).unwrap_or(i64::MAX))
-            .min(self.longest)
+    /// Until when the `failures`-th failure blocks.
+    fn block(self, failures: i64, now: Timestamp) -> Timestamp {
+        let past = u32::try_from(failures - i64::from(self.free)).unwrap_or(0);
+        let Some(doublings) = past.checked_sub(1) else { return NOT_BLOCKED };
+        let secs = 1i64.checked_shl(doublings).filter(|&secs| secs > 0).unwrap_or(i64::MAX);
+        now + Elapsed::from_secs(secs).min(self.longest)
     }
 }
 
@@ -158,7 +158,7 @@ impl Store {
         }
         for ((row, limit), count) in rows.iter().zip(counts) {
             let failures = count.failures + 1;
-            let blocked_until = (now + limit.block(failures)).max(count.blocked_until);
+            let blocked_until = limit.block(failures, now).max(count.blocked_until);
             put(&mut transaction, row, Count { failures, blocked_until }, now).await?;
         }
         transaction.commit().await?;
@@ -172,7 +172,7 @@ impl Store {
         let [address, name, (pair, _)] = subject.rows();
         for (row, _) in [address, name] {
             let count = hold(&mut transaction, &row, now).await?;
-            let count = Count { failures: (count.failures - 1).max(0), blocked_until: now };
+            let count = Count { failures: (count.failures - 1).max(0), blocked_until: NOT_BLOCKED };
             put(&mut transaction, &row, count, now).await?;
         }
         sqlx::query("DELETE FROM guesses WHERE subject = $1").bind(pair).execute(&mut *transaction).await?;
@@ -322,6 +322,22 @@ mod tests {
                 heard += i32::from(task.await.unwrap());
             }
             assert_eq!(heard, 9);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn who_read_the_clock_first_may_be_heard_last() {
+        both_databases(async |url| {
+            let store = Store::open(url).await.unwrap();
+            let (alice, bob) = (subject("alice", "192.0.2.1"), subject("bob", "192.0.2.1"));
+            for now in [at(3), at(2)] {
+                assert_eq!(store.guess(&alice, now).await.unwrap(), Attempt::Charged);
+            }
+            store.guess_was_right(&alice, at(3)).await.unwrap();
+            for other in [&alice, &bob] {
+                assert_eq!(store.guess(other, at(1)).await.unwrap(), Attempt::Charged);
+            }
         })
         .await;
     }

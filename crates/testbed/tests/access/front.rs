@@ -131,10 +131,12 @@ fn many_logins_at_once_are_no_guesses() {
     let Some(bed) = Bed::start() else { return };
     let way = front(&bed, "alice+target").password(PASSWORD);
     let logins: Vec<_> =
-        (0..8).map(|_| Running::start(way.ssh().arg("true").stderr(Stdio::null()))).collect();
+        (0..8).map(|_| Running::start(way.ssh().arg("true").stderr(Stdio::piped()))).collect();
     for mut login in logins {
         let status = wait::until("a login", SOON, || login.0.try_wait().unwrap());
-        assert!(status.success(), "{status}");
+        let mut said = String::new();
+        login.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(status.success(), "{status}: {said}");
     }
 }
 
