@@ -17,6 +17,8 @@ mod pointer;
 #[cfg(test)]
 mod tests;
 mod vpx;
+#[cfg(own_vpx_memory)]
+mod vpx_memory;
 mod yuv;
 
 use std::{
