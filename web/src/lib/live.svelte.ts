@@ -15,6 +15,9 @@ type Listener<K extends Kind> = (message: Messages[K]) => void;
 export type LiveState = 'off' | 'connecting' | 'live' | 'reconnecting';
 
 const MAX_WAIT_MS = 15_000;
+/** A page that nobody sees gives its connection back: over HTTP/1.1 a browser has six to a server for all its pages, and a
+ *  seventh page with a stream would wait for ever. A short look at another page costs nothing. */
+const HIDDEN_MS = 10_000;
 
 class Live {
   state = $state<LiveState>('off');
@@ -26,19 +29,45 @@ class Live {
   #wasLive = false;
   #waitMs = 1000;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #hidden: ReturnType<typeof setTimeout> | undefined;
+  #resting = false;
 
   start(): void {
     if (this.state !== 'off') return;
     this.state = 'connecting';
+    document.addEventListener('visibilitychange', this.#seen);
     this.#open();
+    this.#seen();
   }
 
   stop(): void {
+    document.removeEventListener('visibilitychange', this.#seen);
+    clearTimeout(this.#hidden);
     clearTimeout(this.#timer);
     this.#source?.close();
     this.#source = null;
-    this.#wasLive = false;
+    this.#wasLive = this.#resting = false;
     this.state = 'off';
+  }
+
+  #seen = (): void => {
+    clearTimeout(this.#hidden);
+    if (document.hidden) {
+      this.#hidden = setTimeout(() => this.#rest(), HIDDEN_MS);
+    } else if (this.#resting) {
+      this.#resting = false;
+      this.#open();
+    }
+  };
+
+  /** Until somebody looks. What is missed until then, lists load again. */
+  #rest(): void {
+    clearTimeout(this.#timer);
+    this.#source?.close();
+    this.#source = null;
+    this.#resting = true;
+    this.#waitMs = 1000;
+    this.state = 'reconnecting';
   }
 
   /** Calls `listener` for each message until the returned function is called. */
