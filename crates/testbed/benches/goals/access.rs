@@ -279,6 +279,12 @@ pub(crate) fn recordings(_: &Bed, figures: &mut Vec<Figure>) {
     let rate = rate.unwrap_or_else(|| panic!("no rate of sealing in {store}"));
     figures.push(Figure::at_least("recording and sealing 1 GiB", rate, 200.0, "MB/s"));
 
+    one_byte(&bed, &session, "a large sealed recording", figures);
+}
+
+/// What a byte of a recording costs, wherever in it.
+pub(crate) fn one_byte(bed: &Gateway, session: &Value, of: &str, figures: &mut Vec<Figure>) {
+    let size = session["fileSize"].as_u64().expect("a size");
     let path = format!("/sessions/{}/recording", text(&session["id"]));
     let (url, token) = (format!("http://{}{path}", bed.server().address), &bed.admin_token);
     let agent = ureq::Agent::new_with_defaults();
@@ -294,15 +300,15 @@ pub(crate) fn recordings(_: &Bed, figures: &mut Vec<Figure>) {
     let mut times: Vec<_> = (0..101)
         .map(|index| {
             let started = Instant::now();
-            byte(size as u64 / 101 * index);
+            byte(size / 101 * index);
             started.elapsed()
         })
         .collect();
     times.sort();
     let median = times[50].as_secs_f64() * 1000.0;
-    figures.push(Figure::at_most("one byte of a large sealed recording", median, 5.0, "ms"));
+    figures.push(Figure::at_most(format!("one byte of {of}"), median, 5.0, "ms"));
     let peak = memory_mb(bed.server(), "VmHWM") - before;
-    figures.push(Figure::at_most("one byte of a large sealed recording, peak memory", peak, 8.0, "MB"));
+    figures.push(Figure::at_most(format!("one byte of {of}, peak memory"), peak, 8.0, "MB"));
 }
 
 /// The list of a million sessions.

@@ -11,6 +11,8 @@
 #![expect(clippy::print_stdout, reason = "printing a table is its job")]
 
 mod access;
+mod desktop_films;
+mod desktop_input;
 mod desktops;
 mod file_events;
 mod files;
@@ -46,12 +48,15 @@ const SECTIONS: &[(&str, Section)] = &[
     ("files_ftp", files::ftp_moves),
     ("files_smb", files::smb_moves),
     ("files_many", files::many),
+    ("desktop_films", desktop_films::films),
+    ("desktop_input", desktop_input::input),
     ("desktops", desktops::desktops),
 ];
 
 /// What stands for several sections.
 const GROUPS: &[(&str, &[&str])] = &[
     ("access", &["transfers", "keystrokes", "terminals", "recordings", "list"]),
+    ("desktop", &["desktop_films", "desktop_input", "desktops"]),
     ("files", &["file_events", "files_sftp", "files_ftp", "files_smb", "files_many"]),
 ];
 
