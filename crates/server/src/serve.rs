@@ -28,7 +28,8 @@ use crate::{
     config::{Config, LogFormat, TlsFiles},
     front,
     http::{self, auth::new_secret},
-    memory, nodes,
+    memory::{self, Memory},
+    nodes,
     state::AppState,
 };
 
@@ -90,7 +91,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let server = tokio::spawn(listen(listener, tls.clone(), handle.clone(), http::app(state)));
     let front = ssh_listener.map(|listener| front::start(&left, listener)).transpose()?;
     let ssh_address = front.as_ref().map(Front::address);
-    memory::give_back();
+    let mut memory = Memory::given_back();
+    let mut now_and_then = tokio::time::interval(memory::EVERY);
     say_ready(address, ssh_address)?;
     tracing::info!(http = %address, tls = tls.is_some(), ssh = ?ssh_address, "ready");
 
@@ -99,6 +101,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = now_and_then.tick() => memory.look(),
             _ = hangup.recv() => reload_tls(tls.as_ref(), tls_files.as_ref()),
             ended = &mut server => {
                 ended.context("the HTTP server ended")?.context("the HTTP server ended")?;

@@ -9,6 +9,7 @@
 #![expect(clippy::expect_used, reason = "a test bed that cannot be built must stop its test")]
 
 pub mod accounts;
+pub mod alone;
 pub mod bed;
 pub mod flaky;
 pub mod foundations;

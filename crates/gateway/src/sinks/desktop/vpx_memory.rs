@@ -45,31 +45,16 @@ unsafe extern "C" fn vpx_free(memory: *mut c_void) {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, fs, process::Command};
+    use sojourn_testbed::alone::{alone, resident};
 
     use crate::sinks::desktop::{vpx::Encoder, yuv::Yuv};
 
-    /// Set where the test runs alone in a process, whose memory it can measure.
-    const ALONE: &str = "SOJOURN_TEST_ALONE";
     const ENCODERS: u64 = 3;
     const MEGABYTE: u64 = 1_000_000;
 
-    fn resident() -> u64 {
-        let status = fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
-    }
-
     #[test]
     fn an_encoder_uses_no_memory_for_what_a_picture_has_not() {
-        if env::var_os(ALONE).is_none() {
-            let (_, module) = module_path!().split_once("::").unwrap();
-            let name = format!("{module}::an_encoder_uses_no_memory_for_what_a_picture_has_not");
-            let mut alone = Command::new(env::current_exe().unwrap());
-            let ran = alone.args(["--exact", &name]).env(ALONE, "1").output().unwrap();
-            assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-            let said = String::from_utf8_lossy(&ran.stdout);
-            assert!(said.contains("1 passed"), "{said}");
+        if !alone(module_path!(), "an_encoder_uses_no_memory_for_what_a_picture_has_not") {
             return;
         }
         // Some text on a page.
