@@ -194,7 +194,7 @@ fn twenty_sessions_share_a_connection_during_a_flood() {
     for (n, session) in sessions.into_iter().enumerate() {
         let output = session.join().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{n}\n"), "{output:?}");
-        assert_eq!(output.status.code(), i32::try_from(n).ok());
+        assert_eq!(output.status.code(), i32::try_from(n).ok(), "{output:?}");
     }
     drop(flood);
     reader.join().unwrap();

@@ -3,7 +3,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_util::future::BoxFuture;
@@ -178,13 +181,17 @@ impl Seat for Direct {
         let ClientEnd { input: mut typed, events: shown, mut carrier } = client;
         carrier.detach();
         tokio::spawn(async move {
+            let output_over = AtomicBool::new(false);
             let down = async {
                 while let Some(event) = events.recv().await {
                     let event = match event {
                         TargetEvent::Output(bytes) => ClientEvent::Output(bytes),
                         TargetEvent::ErrorOutput(bytes) => ClientEvent::ErrorOutput(bytes),
                         TargetEvent::Touched => continue,
-                        TargetEvent::Eof => ClientEvent::Eof,
+                        TargetEvent::Eof => {
+                            output_over.store(true, Ordering::Relaxed);
+                            ClientEvent::Eof
+                        }
                         TargetEvent::Exit(exit) => ClientEvent::Exit(exit),
                         TargetEvent::Ended { reason, detail } => ClientEvent::Ended { reason, detail },
                     };
@@ -202,6 +209,8 @@ impl Seat for Direct {
                         ClientInput::Break(length) => TargetInput::Break(length),
                         ClientInput::Unread => TargetInput::Unread,
                         ClientInput::Eof => TargetInput::Eof,
+                        // Clients close when both directions are over, and still hear how the program ended.
+                        ClientInput::Close if output_over.load(Ordering::Relaxed) => TargetInput::Eof,
                         ClientInput::Close => return,
                     };
                     if input.send(event).await.is_err() {
