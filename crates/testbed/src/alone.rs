@@ -5,8 +5,8 @@ use std::{env, fs, process::Command};
 /// Set in that process.
 const ALONE: &str = "SOJOURN_TEST_ALONE";
 
-/// True in a process where only this test runs; else runs it in one, and fails where it fails there. `name` is the
-/// test's, with its modules: `module_path!()` and the function.
+/// True in a process where only this test runs; else runs it in one, and fails where it fails there. The test
+/// is named by its `module_path!()` and its function.
 pub fn alone(module: &str, function: &str) -> bool {
     if env::var_os(ALONE).is_some() {
         return true;

@@ -65,7 +65,7 @@ class Live {
     clearTimeout(this.#timer);
     this.#source?.close();
     this.#source = null;
-    this.#resting = true;
+    this.#resting = this.#wasLive = true;
     this.#waitMs = 1000;
     this.state = 'reconnecting';
   }

@@ -56,6 +56,17 @@ describe('the live stream', () => {
     expect(live.epoch).toBe(epoch + 1);
   });
 
+  it('brings the lists up to date where it was never open before', () => {
+    live.stop();
+    page.hidden = true;
+    live.start();
+    const epoch = live.epoch;
+    vi.advanceTimersByTime(60_000);
+    show(true);
+    streams.at(-1)!.onopen!();
+    expect(live.epoch).toBe(epoch + 1);
+  });
+
   it('is kept through a short look at another page', () => {
     show(false);
     vi.advanceTimersByTime(1000);

@@ -48,5 +48,6 @@ pub(crate) fn films(_: &Bed, figures: &mut Vec<Figure>) {
     let session = bed.ended(&id);
     assert_eq!(session["recording"], "sealed", "{session}");
     assert!(session["fileSize"].as_u64().is_some_and(|size| size >= film.len() as u64), "{session}");
-    one_byte(&bed, &session, "a 200 MB film of a desktop", figures);
+    let of = format!("a film of a desktop, {} MB", film.len() / 1_000_000);
+    one_byte(&bed, &session, &of, figures);
 }
